@@ -1,0 +1,79 @@
+"""Causal abstraction, tested: does your network implement your algorithm?"""
+
+from __future__ import annotations
+
+import importlib
+from typing import TYPE_CHECKING
+
+__version__ = "0.1.0"
+
+# Names are resolved on first use, so that `import commutes` stays light: no torch, no pandas.
+_HOMES: dict[str, tuple[str, ...]] = {
+    "commutes.algorithm": ("Algorithm", "Finite", "Space", "Variable", "reals", "vectors"),
+    "commutes.counterfactuals": ("Counterfactuals", "Distribution", "census", "counterfactuals", "one_source", "plan"),
+    "commutes.network": ("Network", "Site"),
+    "commutes.features": ("Coordinates", "Rotation"),
+    "commutes.alignment": ("Alignment", "load"),
+    "commutes.evaluation": ("Evaluation", "evaluate"),
+    "commutes.training": ("fit", "fit_many"),
+    "commutes.robustness": ("Report", "challenge"),
+}
+_HOME_OF = {name: home for home, names in _HOMES.items() for name in names}
+
+if TYPE_CHECKING:
+    from commutes.algorithm import Algorithm, Finite, Space, Variable, reals, vectors
+    from commutes.alignment import Alignment, load
+    from commutes.counterfactuals import (
+        Counterfactuals,
+        Distribution,
+        census,
+        counterfactuals,
+        one_source,
+        plan,
+    )
+    from commutes.evaluation import Evaluation, evaluate
+    from commutes.features import Coordinates, Rotation
+    from commutes.network import Network, Site
+    from commutes.robustness import Report, challenge
+    from commutes.training import fit, fit_many
+
+__all__ = [
+    "Algorithm",
+    "Alignment",
+    "Coordinates",
+    "Counterfactuals",
+    "Distribution",
+    "Evaluation",
+    "Finite",
+    "Network",
+    "Report",
+    "Rotation",
+    "Site",
+    "Space",
+    "Variable",
+    "__version__",
+    "census",
+    "challenge",
+    "counterfactuals",
+    "evaluate",
+    "fit",
+    "fit_many",
+    "load",
+    "one_source",
+    "plan",
+    "reals",
+    "vectors",
+]
+
+
+def __getattr__(name: str) -> object:
+    home = _HOME_OF.get(name)
+    if home is None:
+        raise AttributeError(f"module 'commutes' has no attribute {name!r}")
+    value = getattr(importlib.import_module(home), name)
+    globals()[name] = value
+    return value
+
+
+def __dir__() -> list[str]:
+    return sorted(__all__)
