@@ -1,0 +1,151 @@
+"""Reading a site's vector out of tensors, and putting it back, without changing anything in place."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+
+from commutes.engine._taps import tapped
+from commutes.errors import SiteError
+from commutes.network import Inputs, Network, Place, Site
+
+
+@dataclass(frozen=True, eq=False)
+class PlaceLayout:
+    """A place resolved on a network: which axis, which features, how many positions."""
+
+    place: Place
+    axis: int
+    shape: tuple[int, ...]
+    """Shape of one example's tensor, without the batch."""
+    features: torch.Tensor | None
+    """Indices on the feature axis; None is all of them in order."""
+
+    @property
+    def width(self) -> int:
+        """Features of the place at each position."""
+        return self.shape[self.axis - 1] if self.features is None else len(self.features)
+
+    @property
+    def length(self) -> int:
+        """Positions of the tensor."""
+        return math.prod(self.shape) // self.shape[self.axis - 1]
+
+    def positions(self, values: Mapping[str, np.ndarray], n: int, *, source: bool) -> torch.Tensor | None:
+        """Positions per example.  # shape: (n, p), or None for all of them."""
+        return self.place.positions(values, n, self.length, source=source)
+
+    def read(self, tensor: torch.Tensor, positions: torch.Tensor | None) -> torch.Tensor:
+        """The place's coordinates.  # shape: (n, p, width)"""
+        flat = self._flat(tensor)
+        if positions is not None:
+            flat = flat.gather(1, positions.unsqueeze(-1).expand(-1, -1, flat.shape[-1]))
+        return flat if self.features is None else flat.index_select(-1, self.features)
+
+    def write(self, tensor: torch.Tensor, positions: torch.Tensor | None, new: torch.Tensor) -> torch.Tensor:
+        """A tensor like `tensor` with the place's coordinates replaced by `new`, (n, p, width)."""
+        flat = self._flat(tensor)
+        new = new.to(flat.dtype)
+        if positions is None:
+            rows = new if self.features is None else flat.index_copy(-1, self.features, new)
+        else:
+            index = positions.unsqueeze(-1).expand(-1, -1, flat.shape[-1])
+            rows = new if self.features is None else flat.gather(1, index).index_copy(-1, self.features, new)
+            rows = flat.scatter(1, index, rows)
+        moved = tensor.movedim(self.axis, -1)
+        return rows.reshape(moved.shape).movedim(-1, self.axis)
+
+    def _flat(self, tensor: torch.Tensor) -> torch.Tensor:
+        moved = tensor.movedim(self.axis, -1)
+        return moved.reshape(moved.shape[0], -1, moved.shape[-1])
+
+
+@dataclass(frozen=True, eq=False)
+class SiteLayout:
+    """A site resolved on a network: its places, its groups (1, or the positions with each=True), its width."""
+
+    site: Site
+    places: tuple[PlaceLayout, ...]
+    groups: int
+    width: int
+
+    def join(self, parts: Sequence[torch.Tensor]) -> torch.Tensor:
+        """The site's vectors from what its places read.  # shape: (n, groups, width)"""
+        if self.site.each:
+            return torch.cat(list(parts), dim=1) if len(parts) > 1 else parts[0]
+        flat = [part.reshape(part.shape[0], 1, -1) for part in parts]
+        return torch.cat(flat, dim=-1) if len(flat) > 1 else flat[0]
+
+    def parts(self, vectors: torch.Tensor, counts: Sequence[int]) -> list[torch.Tensor]:
+        """The inverse of `join`, for places that have `counts` positions each."""
+        n = vectors.shape[0]
+        if self.site.each:
+            return list(vectors.split(list(counts), dim=1))
+        sizes = [c * p.width for c, p in zip(counts, self.places, strict=True)]
+        pieces = vectors.reshape(n, -1).split(sizes, dim=-1)
+        return [piece.reshape(n, c, p.width) for piece, c, p in zip(pieces, counts, self.places, strict=True)]
+
+
+def layouts(network: Network, inputs: Inputs, sites: Sequence[Site]) -> dict[Site, SiteLayout]:
+    """Resolve the sites by running one example.
+
+    Raises:
+        SiteError: A site that holds no activations, or a part or position that does not exist.
+        EngineError: A module that runs less or more often than declared.
+    """
+    one = inputs.rows(torch.zeros(1, dtype=torch.long))
+    shapes: dict[object, tuple[int, ...]] = {}
+
+    def watch(moment: object) -> object:
+        def tap(tensor: torch.Tensor) -> None:
+            shapes[moment] = tuple(tensor.shape)
+
+        return tap
+
+    moments = dict.fromkeys(moment for site in sites for moment in site.moments)
+    with torch.no_grad(), tapped(network, {m: watch(m) for m in moments}):  # type: ignore[misc]
+        network.module(*one.args, **one.kwargs)
+    return {site: _site_layout(site, [shapes[p.moment] for p in site.places], one, network) for site in sites}
+
+
+def _site_layout(site: Site, shapes: Sequence[tuple[int, ...]], one: Inputs, network: Network) -> SiteLayout:
+    places = []
+    counts = []
+    for place, shape in zip(site.places, shapes, strict=True):
+        if len(shape) < 2 or shape[0] != 1:
+            raise SiteError(
+                "the site's tensor has no batch axis",
+                where=str(place),
+                got=f"shape {shape} for one example",
+                expected="(batch, ...) with the batch first",
+            )
+        axis = place.feature_axis(len(shape))
+        features = place.features(shape[axis])
+        index = None if features is None else torch.tensor(features, device=network.device)
+        layout = PlaceLayout(place, axis, shape[1:], index)
+        base = layout.positions(one.values, 1, source=False)
+        source = layout.positions(one.values, 1, source=True)
+        counts.append(layout.length if base is None else base.shape[1])
+        if (layout.length if source is None else source.shape[1]) != counts[-1]:
+            raise SiteError(
+                "base and source positions differ in number",
+                where=str(place),
+                got=f"{counts[-1]} in the base, {layout.length if source is None else source.shape[1]} in the source",
+                expected="as many positions in the source as in the base",
+            )
+        places.append(layout)
+    if site.each:
+        widths = {p.width for p in places}
+        if len(widths) > 1:
+            raise SiteError(
+                "each=True shares one map, so all places must be equally wide",
+                where=str(site),
+                got=f"widths {sorted(widths)}",
+                expected="one width",
+            )
+        return SiteLayout(site, tuple(places), sum(counts), widths.pop())
+    return SiteLayout(site, tuple(places), 1, sum(c * p.width for c, p in zip(counts, places, strict=True)))

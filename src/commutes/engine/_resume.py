@@ -1,0 +1,93 @@
+"""Where an edited run may start: behind the last block that no edit can change."""
+
+from __future__ import annotations
+
+import weakref
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import torch
+
+from commutes.engine._forward import Resume, forward
+from commutes.network import Inputs, Moment, Network, Site
+
+
+@dataclass(frozen=True)
+class Certificate:
+    """Whether resuming gives what a whole run gives on this network, and if not, why."""
+
+    holds: bool
+    reason: str
+
+
+# One certificate per network object: the test is about its structure, which a Network never changes.
+_certificates: weakref.WeakKeyDictionary[Network, Certificate] = weakref.WeakKeyDictionary()
+
+# Rows of the certifying run; and how far a resumed float32 run may be from the whole one, in units of the
+# largest logit: far above rounding, far below the effect of a state that was lost on the way.
+_ROWS, _TOLERANCE = 4, 1e-4
+
+
+def resume_block(network: Network, inputs: Inputs, sites: Sequence[Site]) -> int | None:
+    """The block behind which runs that edit only `sites` may resume, or None to run whole."""
+    if not network.blocks or not certificate(network, inputs).holds:
+        return None
+    indices = []
+    for moment in dict.fromkeys(m for site in sites for m in site.moments):
+        owner = _owner(network, moment)
+        if owner is None:
+            return None
+        is_output = moment.path == network.blocks[owner] and moment.side == "output" and moment.call is None
+        indices.append(owner if is_output else owner - 1)
+    first = min(indices, default=-1)
+    return first if first >= 0 else None
+
+
+def certificate(network: Network, inputs: Inputs) -> Certificate:
+    """Compare, for every block, a whole run with a resumed one on a random edit of the block's output."""
+    known = _certificates.get(network)
+    if known is None:
+        known = _certify(network, inputs)
+        _certificates[network] = known
+    return known
+
+
+def _owner(network: Network, moment: Moment) -> int | None:
+    for index, block in enumerate(network.blocks):
+        if moment.path == block or moment.path.startswith(block + "."):
+            return index
+    return None
+
+
+def _certify(network: Network, inputs: Inputs) -> Certificate:
+    rows = inputs.rows(torch.arange(_ROWS) % inputs.n)
+    # An identity edit would not notice a block that is fed from elsewhere as well: the edit is random.
+    generator = torch.Generator().manual_seed(0)
+    for index, path in enumerate(network.blocks):
+        outputs: list[object] = []
+        edited: list[torch.Tensor] = []
+
+        def edit(tensor: torch.Tensor, edited: list[torch.Tensor] = edited) -> torch.Tensor:
+            noise = torch.randn(tensor.shape, generator=generator).to(tensor)
+            edited.append(tensor + (tensor.std() + 1) * noise)
+            return edited[-1]
+
+        moment = Moment(path, "output", None, None)
+        handle = network.module.get_submodule(path).register_forward_hook(
+            lambda _m, _a, out, outputs=outputs: outputs.append(out)
+        )
+        try:
+            with torch.no_grad():
+                try:
+                    whole = forward(network, rows.args, rows.kwargs, taps={moment: edit})
+                except Exception as error:
+                    return Certificate(False, f"block {path} cannot be edited alone: {error}")
+                if len(outputs) != 1 or not isinstance(outputs[0], torch.Tensor):
+                    return Certificate(False, f"block {path} does not return one tensor once")
+                again = forward(network, rows.args, rows.kwargs, taps={}, resume=Resume(index, edited[0]))
+        finally:
+            handle.remove()
+        gap = float((whole - again).abs().max())
+        if not gap <= _TOLERANCE * (1 + float(whole.abs().max())):
+            return Certificate(False, f"resuming behind {path} is off by {gap:.1g}")
+    return Certificate(True, "every block: resumed run equals whole run")

@@ -1,0 +1,156 @@
+"""Hooks that fire exactly as often as declared, and are gone afterwards whatever happened."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+
+import torch
+from torch import nn
+
+from commutes.errors import EngineError, SiteError
+from commutes.network import Moment, Network
+
+Tap = Callable[[torch.Tensor], torch.Tensor | None]
+"""Sees the tensor at a moment; returns what shall stand in its place, or None to leave it."""
+
+
+class Enough(Exception):  # noqa: N818 - not an error: the signal that everything asked for has been seen
+    """Raised inside a forward once nothing more is needed of it."""
+
+
+@dataclass(eq=False)
+class _Count:
+    """How often each module fired in one forward."""
+
+    fired: Counter[tuple[str, str]] = field(default_factory=Counter)
+
+
+@contextmanager
+def tapped(network: Network, taps: Mapping[Moment, Tap], *, stop_early: bool = False) -> Iterator[None]:
+    """Install the taps for one forward and remove them, also after an exception.
+
+    Args:
+        network: Whose module is run inside the block.
+        taps: What to do at each moment.
+        stop_early: End the forward (by raising `Enough`) after the last tap has fired.
+
+    Raises:
+        EngineError: A module fired less or more often than its moment says.
+    """
+    count = _Count()
+    pending = set(taps)
+    handles: list[torch.utils.hooks.RemovableHandle] = []
+    by_module: dict[tuple[str, str], dict[Moment, Tap]] = {}
+    for moment, tap in taps.items():
+        by_module.setdefault((moment.path, moment.side), {})[moment] = tap
+
+    def fire(key: tuple[str, str], value: object) -> object:
+        """Apply the taps of this call; returns the replacement, or None where nothing changes."""
+        call = count.fired[key]
+        count.fired[key] += 1
+        changed: object = None
+        for moment, tap in by_module[key].items():
+            if moment.call is not None and moment.call != call:
+                continue
+            current = value if changed is None else changed
+            new = tap(_tensor(current, moment))
+            pending.discard(moment)
+            if new is not None:
+                changed = _put(current, moment, new)
+        if stop_early and not pending:
+            raise Enough
+        return changed
+
+    try:
+        for path, side in by_module:
+            module = network.module.get_submodule(path)
+            handles.append(_install(module, (path, side), fire))
+        yield
+        _check_counts(taps, count.fired, network)
+    finally:
+        for handle in handles:
+            handle.remove()
+
+
+def _install(
+    module: nn.Module, key: tuple[str, str], fire: Callable[[tuple[str, str], object], object]
+) -> torch.utils.hooks.RemovableHandle:
+    if key[1] == "output":
+
+        def after(_module: nn.Module, _args: object, output: object) -> object:
+            return fire(key, output)
+
+        return module.register_forward_hook(after)
+
+    def before(_module: nn.Module, args: tuple[object, ...]) -> object:
+        changed = fire(key, args)
+        return None if changed is None else changed
+
+    return module.register_forward_pre_hook(before)
+
+
+def _tensor(value: object, moment: Moment) -> torch.Tensor:
+    if isinstance(value, tuple | list):
+        item = moment.item
+        if item is None and moment.side == "input" and len(value) == 1:
+            item = 0
+        if item is None or not -len(value) <= item < len(value):
+            kind = "arguments" if moment.side == "input" else "tuple"
+            members = ", ".join(_kind(v) for v in value)
+            raise SiteError(
+                "the site is one of several values",
+                where=str(moment),
+                got=f"a {kind} of {len(value)}: {members}",
+                expected=f"item= from 0 to {len(value) - 1}",
+                fix="choose one with network.site(path, item=...)",
+            )
+        value = value[item]
+    if not isinstance(value, torch.Tensor) or not value.is_floating_point():
+        raise SiteError(
+            "the site holds no activations",
+            where=str(moment),
+            got=_kind(value),
+            expected="a tensor of floating-point numbers",
+            fix="list the places with `commutes sites SPEC`",
+        )
+    return value
+
+
+def _put(value: object, moment: Moment, new: torch.Tensor) -> object:
+    if isinstance(value, tuple | list):
+        item = moment.item if moment.item is not None else 0
+        members = list(value)
+        members[item] = new
+        return type(value)(members) if type(value) in (tuple, list) else tuple(members)
+    return new
+
+
+def _kind(value: object) -> str:
+    if isinstance(value, torch.Tensor):
+        return f"{str(value.dtype).removeprefix('torch.')} tensor {tuple(value.shape)}"
+    return "None" if value is None else type(value).__name__
+
+
+def _check_counts(taps: Mapping[Moment, Tap], fired: Counter[tuple[str, str]], network: Network) -> None:
+    for moment in taps:
+        times = fired[(moment.path, moment.side)]
+        if moment.call is None and times == 1:
+            continue
+        if moment.call is not None and times > moment.call:
+            continue
+        ran = "did not run" if times == 0 else f"ran {times} times"
+        fix = (
+            f"say which call with call=0 to {times - 1}"
+            if times > 1
+            else "list what runs with `commutes sites SPEC`"
+        )
+        raise EngineError(
+            "a module did not fire as declared",
+            where=f"{moment} of {network.name}",
+            got=ran,
+            expected="exactly one call" if moment.call is None else f"at least {moment.call + 1} calls",
+            fix=fix,
+        )

@@ -1,0 +1,332 @@
+"""A neural network as the library sees it: how it reads inputs, where its answers are, what runs in order."""
+
+from __future__ import annotations
+
+import copy
+import hashlib
+from collections.abc import Callable, Hashable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, Literal
+
+import numpy as np
+import torch
+from torch import nn
+
+from commutes.errors import NetworkError, SiteError, nearest
+from commutes.network._inputs import Inputs, encoded
+from commutes.network._reinitialise import reinitialise
+from commutes.network._site import Moment, Part, Place, Position, Side, Site
+
+Encode = Callable[
+    [dict[str, np.ndarray]], "torch.Tensor | Sequence[torch.Tensor] | Mapping[str, torch.Tensor]"
+]
+Decode = Callable[[torch.Tensor], Sequence[Any]]
+Read = None | int | str | tuple[str, int]
+
+# Rows run at once where nobody said otherwise: large enough to amortise a forward, small enough for any laptop.
+CHUNK = 8192
+
+
+@dataclass(frozen=True)
+class ModuleCall:
+    """What a probing forward saw of one module: how often it ran and what it returned first."""
+
+    path: str
+    kind: str
+    calls: int
+    shape: tuple[int, ...] | None
+    note: str = ""
+
+
+class Network:
+    """A `torch.nn.Module` with the meaning of its inputs and outputs. Nothing of the module is ever changed.
+
+    Args:
+        module: Any module, in evaluation mode where that matters.
+        encode: From the algorithm's inputs to tensors: gets a dict of arrays by input name, one entry per
+            example; returns a tensor, a tuple of tensors or a dict of tensors by argument name, batch first.
+        answers: Output values of the algorithm in the order of the logits.
+        read: Where the logits are: nothing (what the module returns), a position on its second axis, the path
+            of a module, or (path, position).
+        decode: From logits to a sequence of output values; allows evaluation, not fitting.
+        blocks: Modules that run in order: the path of a `ModuleList` or `Sequential`, or a list of paths. They
+            allow an edited run to resume at the first edited block.
+        name: What reports call the network.
+
+    Raises:
+        NetworkError: Arguments that do not fit together.
+    """
+
+    def __init__(
+        self,
+        module: nn.Module,
+        *,
+        encode: Encode,
+        answers: Sequence[Hashable] | None = None,
+        read: Read = None,
+        decode: Decode | None = None,
+        blocks: str | Sequence[str] | None = None,
+        name: str | None = None,
+    ) -> None:
+        if not isinstance(module, nn.Module):
+            raise NetworkError(
+                "a network is a torch.nn.Module", got=type(module).__name__, expected="an nn.Module"
+            )
+        if (answers is None) == (decode is None):
+            raise NetworkError(
+                "a network needs to know what its outputs mean",
+                got="both answers= and decode=" if answers is not None else "neither answers= nor decode=",
+                expected="answers=, the output values in the order of the logits, or decode=",
+            )
+        self.module = module
+        self.answers = None if answers is None else _distinct(answers)
+        self.decode = decode
+        self.name = name or type(module).__name__
+        self._encode = encode
+        self.read_path, self.read_position = _read(read)
+        self._modules = dict(module.named_modules())
+        if self.read_path not in self._modules:
+            raise _no_such(self.read_path, self._modules)
+        self.blocks = self._block_paths(blocks)
+
+    def __repr__(self) -> str:
+        return f"Network({self.name}, {len(self._modules)} modules, {len(self.blocks)} blocks)"
+
+    def site(
+        self,
+        path: str,
+        *,
+        part: Part | None = None,
+        position: Position | None = None,
+        source_position: Position | None = None,
+        call: int | None = None,
+        side: Side = "output",
+        item: int | None = None,
+        axis: int | None = None,
+        each: bool = False,
+    ) -> Site:
+        """A validated place in the network.
+
+        Args:
+            path: Dotted path of a module, as in `named_modules()`.
+            part: Features (neurons, channels, the slice of a head) on the feature axis.
+            position: Token or pixel positions; negative ones count from the end; a function of the inputs'
+                values gives them per example.
+            source_position: Positions in the source where they differ from the base's.
+            call: Which call of a module that runs several times, from 0.
+            side: "output" or "input" of the module.
+            item: Member of a tuple that the module returns or is called with.
+            axis: Feature axis, the last one by default and 1 for images.
+            each: Every position is a vector of its own, all with one map.
+
+        Raises:
+            SiteError: No such module (the three nearest are named), or a side or call that cannot be.
+        """
+        if path not in self._modules:
+            raise _no_such(path, self._modules)
+        if side not in ("input", "output"):
+            raise SiteError(
+                "a site is at a module's input or output", got=repr(side), expected="'input' or 'output'"
+            )
+        if call is not None and (isinstance(call, bool) or call < 0):
+            raise SiteError(
+                "calls count from 0", where=path, got=repr(call), expected="a whole number from 0"
+            )
+        place = Place(Moment(path, side, item, call), part, position, source_position, axis)
+        return Site(self, (place,), each)
+
+    @property
+    def device(self) -> torch.device:
+        """Where the module's first parameter or buffer lives."""
+        for tensor in (*self.module.parameters(), *self.module.buffers()):
+            return tensor.device
+        return torch.device("cpu")
+
+    @property
+    def fingerprint(self) -> str:
+        """SHA-256 over the module's structure, names, shapes and values of its parameters and buffers."""
+        digest = hashlib.sha256(repr([(p, type(m).__qualname__) for p, m in self._modules.items()]).encode())
+        for key, tensor in self.module.state_dict().items():
+            if isinstance(tensor, torch.Tensor):
+                plain = tensor.detach().cpu().contiguous()
+                digest.update(f"{key} {tuple(plain.shape)} {plain.dtype}".encode())
+                digest.update(plain.reshape(-1).view(torch.uint8).numpy().tobytes())
+        return digest.hexdigest()
+
+    def encode(self, values: Mapping[str, np.ndarray]) -> Inputs:
+        """The inputs as the module takes them.
+
+        Raises:
+            NetworkError: `encode=` did not return one row per input.
+        """
+        plain = {name: np.asarray(column) for name, column in values.items()}
+        return encoded(self._encode(plain), plain, self.device)
+
+    def logits_of(self, returned: object) -> torch.Tensor:
+        """The logits in what the module at `read` returned.  # shape: (n, answers)
+
+        Raises:
+            NetworkError: It is not a tensor, or its width does not fit the answers.
+        """
+        tensor = getattr(returned, "logits", returned)
+        if not isinstance(tensor, torch.Tensor):
+            raise NetworkError(
+                "the logits are not a tensor",
+                where=self.read_path or "what the module returned",
+                got=type(returned).__name__,
+                expected="a tensor of shape (batch, answers)",
+                fix="name the module that returns the logits with read=",
+            )
+        if self.read_position is not None:
+            if tensor.ndim != 3:
+                raise NetworkError(
+                    "read= names a position, but there is no position axis",
+                    got=f"shape {tuple(tensor.shape)}",
+                    expected="(batch, positions, answers)",
+                )
+            tensor = tensor[:, self.read_position]
+        if self.answers is not None and (tensor.ndim != 2 or tensor.shape[1] < len(self.answers)):
+            raise NetworkError(
+                "the logits do not fit the answers",
+                got=f"shape {tuple(tensor.shape)}",
+                expected=f"(batch, at least {len(self.answers)})",
+                fix="say with read= which module and position holds the logits",
+            )
+        return tensor
+
+    def check_mode(self) -> None:
+        """Refuse a module whose answers are random: training mode with dropout or batch statistics.
+
+        Raises:
+            NetworkError: Such a module is in training mode.
+        """
+        for path, module in self._modules.items():
+            random = isinstance(module, nn.modules.dropout._DropoutNd) and module.p > 0
+            batched = isinstance(module, nn.modules.batchnorm._NormBase) and module.track_running_stats
+            if module.training and (random or batched):
+                raise NetworkError(
+                    "the network is in training mode",
+                    where=path,
+                    got=f"{type(module).__name__} in training mode",
+                    expected="a network that gives the same answer twice",
+                    fix="call module.eval() first",
+                )
+
+    def reinitialised(self, seed: int, *, kind: Literal["reset", "cascade", "shuffle"] = "reset") -> Network:
+        """The same network untrained; the null against which an alignment is judged.
+
+        Args:
+            seed: Of the new weights.
+            kind: "reset" draws every module's weights anew as its constructor does; "cascade" does so from the
+                last block down to the middle one; "shuffle" permutes the entries of each parameter.
+
+        Raises:
+            NetworkError: Parameters that no module knows how to reset.
+        """
+        return self.with_module(
+            reinitialise(self.module, seed, kind=kind, blocks=self.blocks), suffix=f" ({kind} {seed})"
+        )
+
+    def with_module(self, module: nn.Module, *, suffix: str = "") -> Network:
+        """The same reading and answers around another module of the same structure."""
+        other = copy.copy(self)
+        other.module = module
+        other._modules = dict(module.named_modules())
+        other.name = self.name + suffix
+        return other
+
+    def probe(self, values: Mapping[str, np.ndarray]) -> list[ModuleCall]:
+        """Run the inputs once and say of every module how often it ran and what it returned."""
+        seen: dict[str, list[object]] = {path: [] for path in self._modules}
+        handles = []
+        try:
+            for path, module in self._modules.items():
+
+                def hook(_m: nn.Module, _a: object, output: object, path: str = path) -> None:
+                    seen[path].append(output)
+
+                handles.append(module.register_forward_hook(hook))
+            inputs = self.encode(values)
+            with torch.no_grad():
+                self.module(*inputs.args, **inputs.kwargs)
+        finally:
+            for handle in handles:
+                handle.remove()
+        return [_call(path, self._modules[path], outputs) for path, outputs in seen.items()]
+
+    def _block_paths(self, blocks: str | Sequence[str] | None) -> tuple[str, ...]:
+        if blocks is None:
+            return ()
+        if isinstance(blocks, str):
+            if blocks not in self._modules:
+                raise _no_such(blocks, self._modules)
+            container = self._modules[blocks]
+            if not isinstance(container, nn.ModuleList | nn.Sequential):
+                raise NetworkError(
+                    "blocks= names one module that is no list of modules",
+                    where=blocks,
+                    got=type(container).__name__,
+                    expected="a ModuleList or Sequential, or a list of paths",
+                )
+            return tuple(f"{blocks}.{name}" if blocks else name for name, _ in container.named_children())
+        for path in blocks:
+            if path not in self._modules:
+                raise _no_such(path, self._modules)
+        return tuple(blocks)
+
+
+def _call(path: str, module: nn.Module, outputs: list[object]) -> ModuleCall:
+    kind = type(module).__name__
+    if not outputs:
+        return ModuleCall(path, kind, 0, None, "does not run")
+    first = outputs[0]
+    if isinstance(first, torch.Tensor):
+        note = (
+            ""
+            if first.is_floating_point()
+            else f"holds {str(first.dtype).removeprefix('torch.')}, no activations"
+        )
+        return ModuleCall(path, kind, len(outputs), tuple(first.shape), note)
+    if isinstance(first, tuple | list):
+        members = ", ".join(
+            str(tuple(m.shape)) if isinstance(m, torch.Tensor) else type(m).__name__ for m in first
+        )
+        return ModuleCall(path, kind, len(outputs), None, f"a tuple of {members}: choose with item=")
+    return ModuleCall(path, kind, len(outputs), None, f"returns {type(first).__name__}")
+
+
+def _no_such(path: str, modules: Mapping[str, nn.Module]) -> SiteError:
+    return SiteError(
+        "there is no such module in the network",
+        got=repr(path),
+        expected="one of its modules; nearest: " + ", ".join(nearest(path, [m for m in modules if m], 3)),
+        fix="list the places with `commutes sites SPEC` or dict(module.named_modules())",
+    )
+
+
+def _read(read: Read) -> tuple[str, int | None]:
+    if read is None:
+        return "", None
+    if isinstance(read, bool) or not isinstance(read, int | str | tuple):
+        raise NetworkError(
+            "read= says where the logits are",
+            got=repr(read),
+            expected="a position, a path or (path, position)",
+        )
+    if isinstance(read, int):
+        return "", read
+    if isinstance(read, str):
+        return read, None
+    path, position = read
+    return path, position
+
+
+def _distinct(answers: Sequence[Hashable]) -> tuple[Hashable, ...]:
+    listed = tuple(answers)
+    if len(listed) < 2 or len({(type(a), a) for a in listed}) != len(listed):
+        raise NetworkError(
+            "answers= lists the output values in the order of the logits",
+            got=repr(listed),
+            expected="at least two distinct values",
+        )
+    return listed

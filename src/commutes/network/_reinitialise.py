@@ -1,0 +1,75 @@
+"""Untrained twins of a network: the null that an alignment must beat."""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Callable, Sequence
+from typing import Literal, cast
+
+import torch
+from torch import nn
+
+from commutes.errors import NetworkError
+
+
+def reinitialise(
+    module: nn.Module,
+    seed: int,
+    *,
+    kind: Literal["reset", "cascade", "shuffle"],
+    blocks: Sequence[str],
+) -> nn.Module:
+    """A copy of `module` with other weights. Neither the module nor the global generator is touched."""
+    twin = copy.deepcopy(module)
+    if kind == "shuffle":
+        _shuffle(twin, seed)
+    elif kind == "reset":
+        _reset(twin, seed, list(twin.named_modules()))
+    elif kind == "cascade":
+        _reset(twin, seed, _upper_half(twin, blocks))
+    else:
+        raise NetworkError(
+            "no such way to re-initialise", got=repr(kind), expected="'reset', 'cascade' or 'shuffle'"
+        )
+    return twin
+
+
+def _shuffle(twin: nn.Module, seed: int) -> None:
+    generator = torch.Generator().manual_seed(seed)
+    with torch.no_grad():
+        for parameter in twin.parameters():
+            order = torch.randperm(parameter.numel(), generator=generator).to(parameter.device)
+            parameter.copy_(parameter.reshape(-1)[order].reshape(parameter.shape))
+
+
+def _reset(twin: nn.Module, seed: int, modules: Sequence[tuple[str, nn.Module]]) -> None:
+    # reset_parameters draws from the global generator and takes no other: fork it, so that the user's is as it was.
+    with torch.random.fork_rng(devices=_cuda_devices(twin)):
+        torch.manual_seed(seed)
+        for path, module in modules:
+            own = [name for name, _ in module.named_parameters(recurse=False)]
+            reset = getattr(module, "reset_parameters", None) or getattr(module, "_reset_parameters", None)
+            if own and reset is None:
+                raise NetworkError(
+                    "the network cannot be re-initialised",
+                    where=path or type(module).__name__,
+                    got=f"parameters {', '.join(own)} in a module without reset_parameters()",
+                    expected="a reset_parameters method on every module that owns parameters",
+                    fix="give the module a reset_parameters() method; without it the untrained null cannot run",
+                )
+            if reset is not None:
+                cast("Callable[[], None]", reset)()
+
+
+def _upper_half(twin: nn.Module, blocks: Sequence[str]) -> list[tuple[str, nn.Module]]:
+    """Everything but the blocks of the lower half (and what runs before them): the cascade from the top down."""
+    kept = set(blocks[: len(blocks) // 2])
+    chosen = []
+    for path, module in twin.named_modules():
+        if not any(path == block or path.startswith(block + ".") for block in kept):
+            chosen.append((path, module))
+    return chosen
+
+
+def _cuda_devices(module: nn.Module) -> list[int]:
+    return sorted({p.device.index or 0 for p in module.parameters() if p.device.type == "cuda"})
