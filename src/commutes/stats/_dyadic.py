@@ -1,0 +1,190 @@
+"""Pairs that share inputs: who shares with whom, the variance that follows, bounds that no miss raises."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from functools import cached_property
+from itertools import combinations
+
+import numpy as np
+import numpy.typing as npt
+
+from commutes.stats._binomial import clopper_pearson, score_bound, t_quantile
+from commutes.stats._checks import BoolArray, FloatArray, IntArray, checked_members
+
+__all__ = ["Sharing", "dyadic_bound", "dyadic_interval", "dyadic_variance"]
+
+
+@dataclass(frozen=True, eq=False)
+class Sharing:
+    """Which of n pairs share an input, an input being the same whatever its role."""
+
+    members: IntArray
+    """(n, m): per pair its distinct inputs, numbered from 0, in ascending order, then -1."""
+    pairs_of: IntArray
+    """(ids,): the number of pairs that each input occurs in."""
+
+    @classmethod
+    def of(cls, members: IntArray) -> Sharing:
+        """Number the inputs from 0 and drop repetitions: a pair of an input with itself has one member."""
+        present = members >= 0
+        codes = np.full(members.shape, -1, dtype=np.int64)
+        ids, inverse = np.unique(members[present], return_inverse=True)
+        codes[present] = inverse
+        codes = np.where(codes < 0, len(ids), codes)
+        codes.sort(axis=1)
+        repeated = np.zeros(codes.shape, dtype=np.bool_)
+        repeated[:, 1:] = codes[:, 1:] == codes[:, :-1]
+        codes[repeated] = len(ids)
+        codes.sort(axis=1)
+        codes[codes == len(ids)] = -1
+        return cls(codes, np.bincount(codes[codes >= 0], minlength=len(ids)).astype(np.int64))
+
+    @property
+    def ids(self) -> int:
+        """How many different inputs there are."""
+        return len(self.pairs_of)
+
+    @property
+    def disjoint(self) -> bool:
+        """Whether no input occurs in two pairs."""
+        return not (self.pairs_of > 1).any()
+
+    @cached_property
+    def cover(self) -> int:
+        """The fewest inputs whose numbers of pairs add up to n.
+
+        No smaller set of inputs can touch every pair, so this is the number of independent units if every miss
+        is the doing of an input: n for disjoint pairs, G for all pairs of G bases with G sources, about G / 2
+        where the same G inputs play both roles, 1 where one source serves every base.
+        """
+        reached = np.cumsum(np.sort(self.pairs_of)[::-1])
+        return int(np.searchsorted(reached, len(self.members))) + 1
+
+    @cached_property
+    def _groups(self) -> list[tuple[int, IntArray, IntArray]]:
+        groups: list[tuple[int, IntArray, IntArray]] = []
+        width = self.members.shape[1]
+        for size in range(1, width + 1):
+            rows: list[IntArray] = []
+            chosen: list[IntArray] = []
+            for columns in combinations(range(width), size):
+                part = self.members[:, columns]
+                complete = np.flatnonzero((part >= 0).all(axis=1))
+                rows.append(complete)
+                chosen.append(part[complete])
+            subsets = np.concatenate(chosen)
+            if not len(subsets):
+                break
+            key = subsets[:, 0]
+            for column in range(1, size):
+                # Renumbered at every step, so that the product never leaves 64 bits.
+                key = np.unique(key * self.ids + subsets[:, column], return_inverse=True)[1]
+            groups.append((1 if size % 2 else -1, np.concatenate(rows), key))
+        return groups
+
+    def sums(self, weights: FloatArray) -> FloatArray:
+        """Per pair, the sum of the weights of all pairs that share an input with it, itself included.
+
+        By inclusion and exclusion over the subsets of its members: two pairs with t > 0 common inputs are
+        counted sum_r (-1)^(r+1) C(t, r) = 1 times.
+        """
+        total = np.zeros(len(self.members))
+        for sign, rows, keys in self._groups:
+            of_key = np.bincount(keys, weights=weights[rows])
+            total += sign * np.bincount(rows, weights=of_key[keys], minlength=len(total))
+        return total
+
+    @cached_property
+    def degrees(self) -> FloatArray:
+        """Per pair, how many pairs share an input with it, itself included."""
+        return self.sums(np.ones(len(self.members)))
+
+
+def dyadic_variance(values: npt.ArrayLike, members: npt.ArrayLike) -> float:
+    """n^-2 sum of u_d u_e over all ordered (d, e) that share a member, u = values - mean; may be negative.
+
+    No small-sample correction. Where no input recurs this is the plain variance of a mean.
+
+    Args:
+        values: One number per pair.  # shape: (n,)
+        members: Ids of the pair's inputs, -1 where absent.  # shape: (n, m)
+
+    Raises:
+        StatisticsError: the lengths differ, or a row names no input.
+
+    See The formation of risk sharing networks (Fafchamps and Gubert, 2007); Cluster-robust variance estimation
+    for dyadic data (Aronow, Samii and Assenova, 2015), arXiv 1312.3398.
+    """
+    array = np.asarray(values, dtype=np.float64)
+    sharing = Sharing.of(checked_members(members, len(array)))
+    residuals = array - array.mean()
+    return float(residuals @ sharing.sums(residuals)) / len(array) ** 2
+
+
+def _correction(cover: int) -> float:
+    """Residuals about the mean are too small by one unit in `cover`."""
+    return cover / (cover - 1)
+
+
+def dyadic_interval(hits: BoolArray, sharing: Sharing, level: float) -> tuple[float, float]:
+    """The two-sided score interval for n_eff = p (1 - p) / V pairs, t with cover - 1 degrees of freedom.
+
+    V is never taken below the variance of independent pairs, and the interval always holds the one that
+    `cover` hits of `cover` (or none of them) would give: a sample without misses has an estimated variance
+    of 0.
+    """
+    n, cover = len(hits), sharing.cover
+    if cover < 2:
+        return 0.0, 1.0
+    quantile = t_quantile(0.5 + level / 2, cover - 1)
+    share = float(hits.mean())
+    low, high = cover / (cover + quantile**2), quantile**2 / (cover + quantile**2)
+    if 0 < share < 1:
+        residuals = hits.astype(np.float64) - share
+        variance = _correction(cover) * float(residuals @ sharing.sums(residuals)) / n**2
+        effective = share * (1 - share) / max(variance, share * (1 - share) / n)
+        low = min(low, score_bound(share, effective, quantile))
+        high = max(high, score_bound(share, effective, -quantile))
+    return (0.0 if share == 0 else float(low)), (1.0 if share == 1 else float(high))
+
+
+def dyadic_bound(hits: BoolArray, sharing: Sharing, alpha: float) -> float:
+    """A lower confidence bound of the share of hits that one more miss never raises.
+
+    With y = 1 where a pair misses, q its mean, and A[d, e] = 1 where d and e share an input (A[d, d] = 1),
+
+        n^2 V(y) = sum_d y_d N_d(y) - 2 q sum_d y_d D_d + q^2 sum_d D_d,   N(y) = A y,  D = A 1.
+
+    The plain bound B(q, V(y)), the score bound with V for the variance, can rise with a miss: V can fall.
+    Taken instead is the least bound that the sample could have had with any j <= sum(y) of its misses,
+
+        F(y) = min over j of B(j / n, U_j(y)),
+        n^2 U_j(y) = (the j largest N_d among the misses) - 2 (j / n) (the j smallest D_d among them)
+                     + (j / n)^2 sum_d D_d,    "the j largest" standing for their sum.
+
+    F is at most the plain bound: at j = sum(y) both sums run over all misses and U_j = V. F never rises with a
+    miss: let z be y with one more. Every N_d(z) >= N_d(y) and the misses of z contain those of y, so the sum of
+    the j largest does not fall and that of the j smallest does not rise: U_j(z) >= U_j(y). B falls in its
+    variance, and z has all the j of y and one more. Nothing is assumed of A but that it has no negative entry,
+    so repeated pairs, three members and pairs of an input with itself need no further care.
+
+    The result is never above the exact bound of `cover` hits of `cover` independent units, nor above the
+    exact bound of these hits among n independent pairs (both fall with a miss, or stay).
+    """
+    n, cover = len(hits), sharing.cover
+    if cover < 2:
+        return 0.0
+    total = int(hits.sum())
+    bound = min(clopper_pearson(total, n, alpha=alpha)[0], clopper_pearson(cover, cover, alpha=alpha)[0])
+    if total in (0, n):
+        return bound
+    misses = ~hits
+    sharers = np.sort(sharing.sums(misses.astype(np.float64))[misses])[::-1]
+    degrees = np.sort(sharing.degrees[misses])
+    share = np.arange(1, len(sharers) + 1) / n
+    spread = np.cumsum(sharers) - 2 * share * np.cumsum(degrees) + share**2 * sharing.degrees.sum()
+    independent = share * (1 - share)
+    variance = np.maximum(_correction(cover) * spread / n**2, independent / n)
+    plain = score_bound(1 - share, independent / variance, t_quantile(1 - alpha, cover - 1))
+    return min(bound, float(plain.min()))
