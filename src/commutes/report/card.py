@@ -1,0 +1,275 @@
+"""The card: what a claim is, what was measured, every attempt to break it, and what never ran."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from commutes.report._measured import INDENT, cell_lines, companion_lines, data_words, rate_words
+from commutes.report._schema import CheckRecord, EvaluationRecord, RateRecord, ReportRecord
+from commutes.report._text import clean, count, interval, number, paint, plural, share, table, width_of, wrap
+from commutes.report.catalogue import LEVELS, entry
+from commutes.report.record import as_evaluation, as_report
+
+__all__ = ["card", "evaluation_table"]
+
+_COLOURS = {
+    "supported": "green",
+    "refuted": "red",
+    "inconclusive": "yellow",
+    "vacuous": "yellow",
+    "not run": "dim",
+}
+_NARROWEST = 80
+_LABEL = 12
+
+
+def card(record: Mapping[str, Any] | ReportRecord, *, width: int = 100, colour: bool = False) -> str:
+    """The report as plain text: the verdict first, the upgrade path last, nothing hidden in between.
+
+    Args:
+        record: A report's record.
+        width: The widest line, in columns; at least 80.
+        colour: Whether to colour the answers for a terminal.
+
+    Raises:
+        ArtefactError: The record is not a report's.
+    """
+    r, width = as_report(record), max(width, _NARROWEST)
+    style = "bold " + _COLOURS[r.verdict].replace("dim", "yellow")
+    lines = [paint(line, style, colour) for line in wrap(clean(r.headline), width)]
+    lines += [_verdict_line(r), "─" * width]
+    lines += _claim_lines(r, width)
+    lines += ["", *_measurement(r.evaluation, width, colour, untrained=_untrained_rows(r.checks))]
+    lines += ["", *_check_lines(r, width, colour)]
+    lines += ["─" * width, *_closing_lines(r, width)]
+    return "\n".join(line.rstrip() for line in lines)
+
+
+def evaluation_table(
+    record: Mapping[str, Any] | EvaluationRecord, *, width: int = 100, colour: bool = False
+) -> str:
+    """An evaluation as plain text: what `print(evaluation)` shows.
+
+    Args:
+        record: An evaluation's record.
+        width: The widest line, in columns; at least 80.
+        colour: Whether to colour the worst cell for a terminal.
+
+    Raises:
+        ArtefactError: The record is not an evaluation's.
+    """
+    e, width = as_evaluation(record), max(width, _NARROWEST)
+    lines = _measurement(e, width, colour, full=True)
+    return "\n".join(line.rstrip() for line in lines)
+
+
+def _verdict_line(r: ReportRecord) -> str:
+    tally = {word: sum(check.answer == word for check in r.checks) for word in _COLOURS}
+    words = ", ".join(f"{n} {word}" for word, n in tally.items())
+    return f"{r.sought} was sought: {r.verdict} · checks: {words}"
+
+
+def _labelled(label: str, text: str, width: int) -> list[str]:
+    parts = wrap(text, width - _LABEL)
+    return [f"{label if i == 0 else '':<{_LABEL}}{part}" for i, part in enumerate(parts)]
+
+
+def _claim_lines(r: ReportRecord, width: int) -> list[str]:
+    c = r.claim
+    lines = _labelled("Claim", clean(c.words), width)
+    places = [
+        [clean(v.name), clean(v.site), clean(v.featurizer), f"{plural(v.k, 'coordinate')}: {_coordinates(v)}"]
+        for v in c.variables
+    ]
+    room = (width - _LABEL - 6) // 4
+    for i, line in enumerate(table(places, limits=dict.fromkeys(range(4), room))):
+        lines.append(f"{'Where' if i == 0 else '':<{_LABEL}}{line}")
+    lines += _labelled("Hypothesis", f"{clean(c.algorithm)} ({_short(c.algorithm_fingerprint)})", width)
+    lines += _labelled("Network", f"{clean(c.network)} ({_short(c.network_fingerprint)})", width)
+    lines += _labelled("Mode", f"{clean(c.mode)}; inputs drawn {clean(c.distribution)}", width)
+    scope = " · ".join(f"{clean(key)}: {clean(value)}" for key, value in c.scope.items())
+    lines += _labelled("Scope", scope or "not stated", width)
+    opened = plural(c.opened, "time")
+    fixed = f"claim {_short(c.fingerprint)}, fixed before the test split was opened; opened {opened}"
+    return lines + _labelled("Fixed", fixed, width)
+
+
+def _coordinates(variable: Any) -> str:
+    if isinstance(variable.coordinates, str):
+        return clean(variable.coordinates)
+    return ", ".join(str(i) for i in variable.coordinates)
+
+
+def _short(fingerprint: str) -> str:
+    return clean(fingerprint)[:12]
+
+
+def _measurement(
+    e: EvaluationRecord,
+    width: int,
+    colour: bool,
+    *,
+    untrained: Sequence[Sequence[str]] = (),
+    full: bool = False,
+) -> list[str]:
+    title = "IIA, the share of pairs answered as the algorithm answers after the same swap"
+    lines = [paint(title, "bold", colour)]
+    if e.label:
+        lines.append(INDENT + paint(clean(e.label).upper(), "bold yellow", colour))
+    lines += [INDENT + line for line in wrap(data_words(e), width - 2)]
+    lines += ["", *cell_lines(e, width, colour), ""]
+    lines += companion_lines(e, width, untrained=untrained, full=full)
+    return lines + [INDENT + line for line in wrap(_self_checks(e), width - 2)]
+
+
+def _self_checks(e: EvaluationRecord) -> str:
+    parts = []
+    for name, value in e.self_checks.items():
+        if isinstance(value, RateRecord):
+            shown = rate_words(value)
+        elif value is None:
+            shown = "not run"
+        else:
+            shown = "largest difference 0" if value == 0 else f"largest difference {value:.3g}"
+        parts.append(f"{clean(name)}, {shown}")
+    return "self checks: " + ("; ".join(parts) or "none ran")
+
+
+def _untrained_rows(checks: Sequence[CheckRecord]) -> list[list[str]]:
+    """A row of B1's refits: their mean with its interval, and every one of them beside it."""
+    b1 = next((check for check in checks if check.id == "B1"), None)
+    refits = b1.figures.get("refits") if b1 is not None else None
+    if b1 is None or b1.answer == "not run" or not isinstance(refits, list) or not refits:
+        return [["untrained", "—", "not run", "0", "refits on untrained networks"]]
+    rates = [_rate_of(item) for item in refits]
+    shown = " ".join(share(rate) for rate, _ in rates)
+    sizes = sorted({n for _, n in rates if n is not None})
+    each = (
+        f", n = {' to '.join(count(n) for n in dict.fromkeys((sizes[0], sizes[-1])))} each" if sizes else ""
+    )
+    known = [rate for rate, _ in rates if rate is not None]
+    mean = sum(known) / len(known) if known else None
+    null = b1.figures.get("null")
+    low, high = (
+        (_float(null.get("low")), _float(null.get("high"))) if isinstance(null, dict) else (None, None)
+    )
+    words = f"mean of {plural(len(rates), 'refit')} on untrained networks: {shown}{each}"
+    return [["untrained", share(mean), interval(low, high), str(len(rates)), words]]
+
+
+def _rate_of(item: Any) -> tuple[float | None, int | None]:
+    """The rate and n of a refit that is written as a number, as a rate, or as a mapping that holds one."""
+    if isinstance(item, Mapping):
+        inner = item.get("rate")
+        if isinstance(inner, Mapping):
+            return _rate_of(inner)
+        n = item.get("n")
+        return _float(inner), n if isinstance(n, int) else None
+    return _float(item), None
+
+
+def _float(value: Any) -> float | None:
+    return float(value) if isinstance(value, int | float) and not isinstance(value, bool) else None
+
+
+def _check_lines(r: ReportRecord, width: int, colour: bool) -> list[str]:
+    sought = [level.name for level in LEVELS].index(r.sought)
+    lines = [paint("Checks, each an attempt to break the claim; not run is never a pass", "bold", colour)]
+    for rank, level in enumerate(LEVELS[1:], start=1):
+        members = [check for check in r.checks if _level_of_check(check.id) == level.name]
+        own = [
+            c for c in members if c.answer != "not run" or (rank <= sought and _needed(c.id, level.requires))
+        ]
+        rest = [c for c in members if c not in own]
+        lines.append(f"{level.name} {level.word}")
+        lines += _rows(own, width, colour) + _not_run(rest, width, colour)
+    others = [check for check in r.checks if _level_of_check(check.id) is None]
+    ran = [check for check in others if check.answer != "not run"]
+    lines.append("Floors and diagnostics, which never gate")
+    return lines + _rows(ran, width, colour) + _not_run([c for c in others if c not in ran], width, colour)
+
+
+def _level_of_check(id: str) -> str | None:
+    try:
+        return entry(id).level
+    except KeyError:
+        return None
+
+
+def _needed(id: str, requires: tuple[tuple[str, ...], ...]) -> bool:
+    return any(id in group for group in requires)
+
+
+def _rows(checks: Sequence[CheckRecord], width: int, colour: bool) -> list[str]:
+    lines: list[str] = []
+    indent = 2 + 4 + 24 + 2 + 12 + 2
+    for check in checks:
+        said = wrap(_sentence(check), width - indent)
+        name = wrap(clean(check.name), 24)
+        for i in range(max(len(said), len(name))):
+            id = clean(check.id) if i == 0 else ""
+            left = name[i] if i < len(name) else ""
+            answer = f"{check.answer:<12}" if i == 0 else " " * 12
+            text = said[i] if i < len(said) else ""
+            left += " " * (24 - width_of(left))
+            lines.append(
+                f"  {id:<4}{left}  {paint(answer, _COLOURS[check.answer], colour and i == 0)}  {text}"
+            )
+    return lines
+
+
+def _sentence(check: CheckRecord) -> str:
+    parts = [clean(check.sentence)] if check.sentence else []
+    if check.reason and check.answer in ("vacuous", "not run"):
+        parts.append(clean(check.reason))
+    if check.answer == "inconclusive":
+        n = check.n_to_decide
+        parts.append(f"about {count(n)} pairs would decide" if n else "the n that would decide is not known")
+    return "; ".join(dict.fromkeys(parts)) or "no figures"
+
+
+def _not_run(checks: Sequence[CheckRecord], width: int, colour: bool) -> list[str]:
+    if not checks:
+        return []
+    listed = ", ".join(f"{clean(check.id)} {clean(check.name)}" for check in checks)
+    head, *rest = wrap(f"not run: {listed}", width - 2)
+    return [paint(f"  {line}", "dim", colour) for line in [head, *rest]]
+
+
+def _closing_lines(r: ReportRecord, width: int) -> list[str]:
+    thresholds = " · ".join(f"{clean(name)} {number(value)}" for name, value in r.thresholds.items())
+    lines = _labelled("Thresholds", thresholds or "none declared", width)
+    lines += _labelled("Not tested", _not_tested(r), width)
+    lines += _labelled("Cost", _pairs(r.cost), width)
+    lines += _labelled("Seeds", _pairs(r.seeds), width)
+    lines += _labelled(
+        "Made with", " · ".join([f"commutes {clean(r.commutes)}", _pairs(r.environment)]), width
+    )
+    lines += _labelled("Reproduce", clean(r.reproduce), width)
+    return lines + _labelled("Next", clean(r.upgrade), width)
+
+
+def _pairs(values: Mapping[str, Any]) -> str:
+    shown = [f"{clean(name).replace('_', ' ')} {_plain_words(value)}" for name, value in values.items()]
+    return " · ".join(shown) or "not recorded"
+
+
+def _plain_words(value: Any) -> str:
+    if isinstance(value, list):
+        return ", ".join(_plain_words(item) for item in value)
+    if isinstance(value, dict):
+        return ", ".join(f"{clean(key)} {_plain_words(item)}" for key, item in value.items())
+    return str(value) if isinstance(value, int) and not isinstance(value, bool) else number(value)
+
+
+def _not_tested(r: ReportRecord) -> str:
+    answered = {check.id for check in r.checks if check.answer != "not run"}
+    parts = []
+    for level in LEVELS[1:]:
+        missing = [group for group in level.requires if not answered.intersection(group)]
+        if len(missing) == len(level.requires):
+            parts.append(f"{level.name} {level.word} (nothing ran)")
+        elif missing:
+            parts.append(f"{level.name} {level.word} ({', '.join(' or '.join(g) for g in missing)})")
+    return "; ".join(parts) or "every check that a level needs was run"

@@ -1,0 +1,187 @@
+"""A realistic report: hierarchical equality, two variables, one layer of a small network."""
+
+from __future__ import annotations
+
+import copy
+from statistics import NormalDist
+from typing import Any
+
+import pytest
+
+from commutes.report.catalogue import CATALOGUE, headline, level_of, upgrade, verdict
+
+
+def wilson(hits: int, n: int, z: float) -> tuple[float, float]:
+    centre = (hits + z * z / 2) / (n + z * z)
+    half = z / (n + z * z) * (hits * (n - hits) / n + z * z / 4) ** 0.5
+    return max(0.0, centre - half), min(1.0, centre + half)
+
+
+def rate(hits: int, n: int, method: str = "disjoint") -> dict[str, Any]:
+    if n == 0:
+        none = dict.fromkeys(("rate", "low", "high", "lower", "upper"))
+        return {"hits": 0, "n": 0, **none, "method": "none", "clusters": 0}
+    (low, high), (lower, upper) = (wilson(hits, n, NormalDist().inv_cdf(p)) for p in (0.975, 0.95))
+    return {
+        "hits": hits, "n": n, "rate": hits / n, "low": low, "high": high, "lower": lower, "upper": upper,
+        "method": method, "clusters": n,
+    }  # fmt: skip
+
+
+def cell(swap: str, stratum: str, hits: int, n: int, floors: tuple[float, float, float]) -> dict[str, Any]:
+    names = ("do nothing", "best constant", "random subspace")
+    status = "impossible" if n == 0 else "too small" if n < 59 else "gated"
+    return {
+        "swap": swap, "stratum": stratum, "status": status, "inputs": 2 * n,
+        "weight": 0.0 if n == 0 else 0.25, "rate": rate(hits, n) if n else None,
+        "floors": dict(zip(names, floors if n else (None, None, None), strict=True)),
+    }  # fmt: skip
+
+
+def sample_evaluation() -> dict[str, Any]:
+    cells = [
+        cell("left", "flip", 381, 400, (0.0, 0.5125, 0.0425)),
+        cell("left", "placebo", 388, 400, (1.0, 0.49, 0.955)),
+        cell("left", "novel", 0, 0, (0, 0, 0)),
+        cell("left", "neutral", 400, 400, (1.0, 0.505, 0.9975)),
+        cell("right", "flip", 373, 400, (0.0, 0.5075, 0.06)),
+        cell("right", "placebo", 391, 400, (1.0, 0.4975, 0.9475)),
+        cell("right", "novel", 0, 0, (0, 0, 0)),
+        cell("right", "neutral", 42, 42, (1.0, 0.5, 1.0)),
+    ]
+    return {
+        "n": 2042, "distinct_inputs": 4084, "part": "test", "label": "", "census": False,
+        "distribution": "uniform over the values of the variables",
+        "accuracy": rate(4081, 4084),
+        "overall": rate(1975, 2042), "natural": {"rate": 0.9731, "low": 0.9652, "high": 0.9797},
+        "effective": rate(754, 800), "cells": cells,
+        "worst": {"swap": "right", "stratum": "flip", "rate": 373 / 400, "low": 0.9079, "high": 0.9582, "cells": 5},
+        "variables": [
+            {"swap": "left", "rate": rate(1169, 1200), "natural": 0.981},
+            {"swap": "right", "rate": rate(806, 842), "natural": 0.9652},
+        ],
+        "transitions": [
+            {"swap": "left", "from": False, "to": True, "rate": rate(188, 200)},
+            {"swap": "left", "from": True, "to": False, "rate": rate(193, 200)},
+            {"swap": "right", "from": False, "to": True, "rate": rate(181, 200)},
+            {"swap": "right", "from": True, "to": False, "rate": rate(192, 200)},
+        ],
+        "directions": [
+            {"swap": "left", "from": False, "to": True, "rate": rate(190, 201)},
+            {"swap": "left", "from": True, "to": False, "rate": rate(191, 199)},
+            {"swap": "right", "from": False, "to": True, "rate": rate(188, 198)},
+            {"swap": "right", "from": True, "to": False, "rate": rate(185, 202)},
+        ],
+        "floors": {
+            "do nothing": rate(1242, 2042), "best constant": rate(1028, 2042), "random subspace": rate(1254, 2042),
+        },
+        "not_excluded": {"left": [], "right": []},
+        "self_checks": {"base onto itself": 0.0, "whole swap of what is read": rate(256, 256)},
+    }  # fmt: skip
+
+
+FIGURES: dict[str, tuple[str, dict[str, Any]]] = {
+    "A1": ("accuracy .999 [.998, >.999], n = 4,084; the floor is .95", {"accuracy": rate(4081, 4084)}),
+    "A2": ("worst cell right · flip .932 [.908, .958] over 5 gated cells; the target is .90", {"cells": 5}),
+    "A3": (
+        "every rival expects another answer on at least 39.2 % of the pairs (800 of 2,042)",
+        {"least": 0.392},
+    ),
+    "A6": ("fitted .971, held out .967; the gap's upper bound is .014, below .05", {"gap_upper": 0.014}),
+    "A9": (
+        "the edit is larger on 98.6 % of effective pairs than on the median placebo pair",
+        {"share": 0.986},
+    ),
+    "B1": (
+        "gap .437 [.412, .461] to five refits on untrained networks; the null's upper bound is .548",
+        {
+            "refits": [
+                {"seed": 10 + i, "kind": "reset", "rate": rate(hits, 2042)}
+                for i, hits in enumerate((1071, 1089, 1034, 1102, 1068))
+            ],
+            "null": {"mean": 0.5254, "low": 0.5128, "high": 0.538, "upper": 0.548},
+            "gap": {"value": 0.437, "low": 0.412, "high": 0.461},
+        },
+    ),
+    "B2": ("selectivity .412 [.384, .439] against the worst of three control functions", {"controls": 3}),
+}
+
+
+def sample_report(changes: dict[str, str] | None = None, sought: str = "R2") -> dict[str, Any]:
+    answers = dict.fromkeys(FIGURES, "supported") | (changes or {})
+    checks = []
+    for item in CATALOGUE:
+        sentence, figures = FIGURES.get(item.id, ("", {}))
+        answer = answers.get(item.id, "not run")
+        checks.append({
+            "id": item.id, "name": item.name, "question": item.question, "gate": item.gate, "answer": answer,
+            "sentence": sentence, "figures": figures, "n_to_decide": 3100 if answer == "inconclusive" else None,
+            "reason": "no natural input reaches this value" if answer == "vacuous" else None,
+            "cost": {"forward_passes": 4084 if figures else 0, "seconds": 0.4 if figures else 0.0},
+            "references": list(item.references),
+        })  # fmt: skip
+    return {
+        "format": 1, "commutes": "0.1.0",
+        "claim": {
+            "words": "The coordinates of layers.0 named below are left and right of hierarchical equality.",
+            "mode": "representational", "algorithm": "hierarchical equality",
+            "algorithm_fingerprint": "8c1f4a0be27d95c3", "network": "MLP 16-16-16-16-2",
+            "network_fingerprint": "02d7f19ab34c8e60",
+            "distribution": "uniform over the values of the variables",
+            "variables": [
+                {"name": "left", "site": "layers.0", "featurizer": "Rotation", "coordinates": "0 to 3", "k": 4},
+                {"name": "right", "site": "layers.0", "featurizer": "Rotation", "coordinates": "4 to 7", "k": 4},
+            ],
+            "scope": {"symbols": "20", "checkpoint": "trained here, 4,000 steps", "replacement": "interchange"},
+            "fingerprint": "b1946ac92492d234", "opened": 1,
+        },
+        "thresholds": {"target": 0.9, "behaviour": 0.95, "gap to untrained": 0.2, "selectivity": 0.2, "alpha": 0.05},
+        "level": level_of(answers)[0], "sought": sought, "verdict": verdict(answers, sought),
+        "headline": headline(answers, sought), "checks": checks, "evaluation": sample_evaluation(),
+        "selection": sample_selection(3, 4),
+        "seeds": {"data": 1, "training": 0, "fit": [0, 1, 2]},
+        "environment": {"python": "3.12.3", "torch": "2.13.0", "device": "cpu"},
+        "cost": {"forward_passes": 1_284_116, "seconds": 41.7, "fits": 20},
+        "upgrade": upgrade(answers), "reproduce": "commutes run equality --require R2",
+    }  # fmt: skip
+
+
+def sample_selection(layers: int, sizes: int) -> dict[str, Any]:
+    rows = [f"layers.{i}" for i in range(layers)]
+    columns = [2**i for i in range(sizes)]
+    cells = []
+    for i, row in enumerate(rows):
+        for j, column in enumerate(columns):
+            lost = (i, j) == (layers - 1, 0) and layers * sizes > 1
+            hits = round(600 * min(0.97, (0.55 + 0.14 * min(j, 3)) * (1 - 0.62 * i / max(layers, 1))))
+            r = rate(hits, 600)
+            cells.append({
+                "row": row, "column": column, "rate": None if lost else r["rate"],
+                "low": None if lost else r["low"], "high": None if lost else r["high"],
+                "n": None if lost else 600, "floor": None if lost else 0.2,
+                "status": ("failed" if layers % 2 else "missing") if lost else "measured",
+                "chosen": (i, j) == (0, min(2, sizes - 1)),
+            })  # fmt: skip
+    return {"rows": rows, "columns": columns, "cells": cells, "label": "selection split, optimistic"}
+
+
+@pytest.fixture
+def report() -> dict[str, Any]:
+    return copy.deepcopy(sample_report())
+
+
+@pytest.fixture
+def evaluation() -> dict[str, Any]:
+    return copy.deepcopy(sample_evaluation())
+
+
+@pytest.fixture
+def build_report():
+    """The sample report with other answers, or another level sought."""
+    return sample_report
+
+
+@pytest.fixture
+def build_selection():
+    """The sample selection with so many layers and sizes."""
+    return sample_selection
