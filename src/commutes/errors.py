@@ -20,6 +20,7 @@ __all__ = [
     "SiteError",
     "SpecError",
     "StatisticsError",
+    "StoreError",
     "nearest",
 ]
 
@@ -117,6 +118,10 @@ class SpecError(CommutesError):
 
 class ArtefactError(CommutesError):
     """A saved file is damaged, foreign or incomplete."""
+
+
+class StoreError(CommutesError):
+    """A run folder cannot be written, or belongs to another run; what it holds is whole."""
 
 
 class CommutesWarning(UserWarning):

@@ -1,0 +1,88 @@
+"""Specs, hypothesis files, the store of finished cells, and the job that sweeps sites and sizes."""
+
+from __future__ import annotations
+
+import importlib
+from typing import TYPE_CHECKING
+
+# Resolved on first use: `commutes show` reads a store without torch, and `commutes --help` without pydantic.
+_HOMES: dict[str, tuple[str, ...]] = {
+    "commutes.search._builders": (
+        "Progress",
+        "build_algorithm",
+        "build_network",
+        "distribution",
+        "train_network",
+    ),
+    "commutes.search._canonical": ("canonical", "digest", "plain"),
+    "commutes.search._grid": ("Grid", "claimed_variables", "grid", "needed_width"),
+    "commutes.search._hypothesis": ("Hypothesis", "load_hypothesis"),
+    "commutes.search._job": ("run",),
+    "commutes.search._shipped": ("find_hypothesis", "find_spec", "shipped", "shipped_folder"),
+    "commutes.search._spec": ("Spec", "json_schema", "read_spec"),
+    "commutes.search._store": ("RECORD", "Cell", "Store"),
+    "commutes.search._store_checks": ("differences",),
+    "commutes.search._store_files": ("confined",),
+}
+_HOME_OF = {name: home for home, names in _HOMES.items() for name in names}
+
+if TYPE_CHECKING:
+    from commutes.search._builders import (
+        Progress,
+        build_algorithm,
+        build_network,
+        distribution,
+        train_network,
+    )
+    from commutes.search._canonical import canonical, digest, plain
+    from commutes.search._grid import Grid, claimed_variables, grid, needed_width
+    from commutes.search._hypothesis import Hypothesis, load_hypothesis
+    from commutes.search._job import run
+    from commutes.search._shipped import find_hypothesis, find_spec, shipped, shipped_folder
+    from commutes.search._spec import Spec, json_schema, read_spec
+    from commutes.search._store import RECORD, Cell, Store
+    from commutes.search._store_checks import differences
+    from commutes.search._store_files import confined
+
+__all__ = [
+    "RECORD",
+    "Cell",
+    "Grid",
+    "Hypothesis",
+    "Progress",
+    "Spec",
+    "Store",
+    "build_algorithm",
+    "build_network",
+    "canonical",
+    "claimed_variables",
+    "confined",
+    "differences",
+    "digest",
+    "distribution",
+    "find_hypothesis",
+    "find_spec",
+    "grid",
+    "json_schema",
+    "load_hypothesis",
+    "needed_width",
+    "plain",
+    "read_spec",
+    "run",
+    "shipped",
+    "shipped_folder",
+    "train_network",
+]
+
+
+def __getattr__(name: str) -> object:
+    home = _HOME_OF.get(name)
+    if home is None:
+        raise AttributeError(f"module 'commutes.search' has no attribute {name!r}")
+    value = getattr(importlib.import_module(home), name)
+    globals()[name] = value
+    return value
+
+
+def __dir__() -> list[str]:
+    return sorted(__all__)
