@@ -54,8 +54,8 @@ class Sharing:
     def cover(self) -> int:
         """The fewest inputs whose numbers of pairs add up to n.
 
-        No smaller set of inputs can touch every pair, so this is the number of independent units if every miss
-        is the doing of an input: n for disjoint pairs, G for all pairs of G bases with G sources, about G / 2
+        No smaller set of inputs can touch every pair, so this is the number of independent units if misses
+        are the doing of inputs: n for disjoint pairs, G for all pairs of G bases with G sources, about G / 2
         where the same G inputs play both roles, 1 where one source serves every base.
         """
         reached = np.cumsum(np.sort(self.pairs_of)[::-1])
@@ -113,8 +113,8 @@ def dyadic_variance(values: npt.ArrayLike, members: npt.ArrayLike) -> float:
     Raises:
         StatisticsError: the lengths differ, or a row names no input.
 
-    See The formation of risk sharing networks (Fafchamps and Gubert, 2007); Cluster-robust variance estimation
-    for dyadic data (Aronow, Samii and Assenova, 2015), arXiv 1312.3398.
+    See The formation of risk sharing networks (Fafchamps and Gubert, 2007); Cluster-robust variance
+    estimation for dyadic data (Aronow, Samii and Assenova, 2015), arXiv 1312.3398.
     """
     array = np.asarray(values, dtype=np.float64)
     sharing = Sharing.of(checked_members(members, len(array)))
@@ -130,23 +130,23 @@ def _correction(cover: int) -> float:
 def dyadic_interval(hits: BoolArray, sharing: Sharing, level: float) -> tuple[float, float]:
     """The two-sided score interval for n_eff = p (1 - p) / V pairs, t with cover - 1 degrees of freedom.
 
-    V is never taken below the variance of independent pairs, and the interval always holds the one that
-    `cover` hits of `cover` (or none of them) would give: a sample without misses has an estimated variance
-    of 0.
+    n_eff is at most n, since V may come out small or negative, and at most cover (1 + k) where only k pairs
+    miss (or hit): that many say little about how misses cluster, and without any the estimate of V is 0.
     """
     n, cover = len(hits), sharing.cover
     if cover < 2:
         return 0.0, 1.0
     quantile = t_quantile(0.5 + level / 2, cover - 1)
-    share = float(hits.mean())
-    low, high = cover / (cover + quantile**2), quantile**2 / (cover + quantile**2)
-    if 0 < share < 1:
-        residuals = hits.astype(np.float64) - share
-        variance = _correction(cover) * float(residuals @ sharing.sums(residuals)) / n**2
-        effective = share * (1 - share) / max(variance, share * (1 - share) / n)
-        low = min(low, score_bound(share, effective, quantile))
-        high = max(high, score_bound(share, effective, -quantile))
-    return (0.0 if share == 0 else float(low)), (1.0 if share == 1 else float(high))
+    total = int(hits.sum())
+    share, rarer = total / n, min(total, n - total)
+    residuals = hits.astype(np.float64) - share
+    variance = _correction(cover) * float(residuals @ sharing.sums(residuals)) / n**2
+    effective = float(min(n, cover * (1 + rarer)))
+    if variance > 0:
+        effective = min(effective, share * (1 - share) / variance)
+    low = float(score_bound(share, effective, quantile)) if total else 0.0
+    high = float(score_bound(share, effective, -quantile)) if total < n else 1.0
+    return low, high
 
 
 def dyadic_bound(hits: BoolArray, sharing: Sharing, alpha: float) -> float:
@@ -156,18 +156,20 @@ def dyadic_bound(hits: BoolArray, sharing: Sharing, alpha: float) -> float:
 
         n^2 V(y) = sum_d y_d N_d(y) - 2 q sum_d y_d D_d + q^2 sum_d D_d,   N(y) = A y,  D = A 1.
 
-    The plain bound B(q, V(y)), the score bound with V for the variance, can rise with a miss: V can fall.
-    Taken instead is the least bound that the sample could have had with any j <= sum(y) of its misses,
+    The plain bound B(q, V(y)) is Wilson's for n_eff = q (1 - q) / V pairs, with t and a continuity correction
+    of 1 / (2 n_eff). It can rise with a miss, because V can fall. Taken instead is the least bound that the
+    sample could have had with any j <= sum(y) of its misses,
 
         F(y) = min over j of B(j / n, U_j(y)),
         n^2 U_j(y) = (the j largest N_d among the misses) - 2 (j / n) (the j smallest D_d among them)
                      + (j / n)^2 sum_d D_d,    "the j largest" standing for their sum.
 
-    F is at most the plain bound: at j = sum(y) both sums run over all misses and U_j = V. F never rises with a
-    miss: let z be y with one more. Every N_d(z) >= N_d(y) and the misses of z contain those of y, so the sum of
-    the j largest does not fall and that of the j smallest does not rise: U_j(z) >= U_j(y). B falls in its
-    variance, and z has all the j of y and one more. Nothing is assumed of A but that it has no negative entry,
-    so repeated pairs, three members and pairs of an input with itself need no further care.
+    F is at most the plain bound: at j = sum(y) both sums run over all misses and U_j = V. F never rises with
+    a miss: let z be y with one more. Every N_d(z) >= N_d(y) and the misses of z contain those of y, so the
+    sum of the j largest does not fall and that of the j smallest does not rise: U_j(z) >= U_j(y). B falls in
+    its variance (Wilson's lower bound rises with n and with the share), and z has all the j of y and one
+    more. Nothing is assumed of A but that it has no negative entry, so repeated pairs, three members and
+    pairs of an input with itself need no further care.
 
     The result is never above the exact bound of `cover` hits of `cover` independent units, nor above the
     exact bound of these hits among n independent pairs (both fall with a miss, or stay).
@@ -186,5 +188,7 @@ def dyadic_bound(hits: BoolArray, sharing: Sharing, alpha: float) -> float:
     spread = np.cumsum(sharers) - 2 * share * np.cumsum(degrees) + share**2 * sharing.degrees.sum()
     independent = share * (1 - share)
     variance = np.maximum(_correction(cover) * spread / n**2, independent / n)
-    plain = score_bound(1 - share, independent / variance, t_quantile(1 - alpha, cover - 1))
+    effective = independent / variance
+    shifted = np.maximum(1 - share - 0.5 / effective, 0)
+    plain = score_bound(shifted, effective, t_quantile(1 - alpha, cover - 1))
     return min(bound, float(plain.min()))
