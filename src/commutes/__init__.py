@@ -13,7 +13,7 @@ _HOMES: dict[str, tuple[str, ...]] = {
     "commutes.counterfactuals": ("Counterfactuals", "Distribution", "census", "counterfactuals", "one_source", "plan"),
     "commutes.network": ("Network", "Site"),
     "commutes.features": ("Coordinates", "Rotation"),
-    "commutes.alignment": ("Alignment", "load"),
+    "commutes.alignment": ("Alignment", "load", "save"),
     "commutes.evaluation": ("Evaluation", "evaluate"),
     "commutes.training": ("fit", "fit_many"),
     "commutes.robustness": ("Report", "challenge"),
@@ -22,7 +22,7 @@ _HOME_OF = {name: home for home, names in _HOMES.items() for name in names}
 
 if TYPE_CHECKING:
     from commutes.algorithm import Algorithm, Finite, Space, Variable, reals, vectors
-    from commutes.alignment import Alignment, load
+    from commutes.alignment import Alignment, load, save
     from commutes.counterfactuals import (
         Counterfactuals,
         Distribution,
@@ -62,6 +62,7 @@ __all__ = [
     "one_source",
     "plan",
     "reals",
+    "save",
     "vectors",
 ]
 

@@ -1,0 +1,322 @@
+"""Which variable lives where: a frozen map from variables to disjoint slices of featurizers."""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import torch
+
+from commutes.algorithm import Algorithm, Variable
+from commutes.engine import Featurizer, SiteLayout, layouts
+from commutes.errors import AlignmentError
+from commutes.features import Features, Neurons, Slice, Subspace
+from commutes.network import Network, Site
+
+if TYPE_CHECKING:
+    from commutes.counterfactuals import Counterfactuals
+
+
+@dataclass(frozen=True, eq=False)
+class Group:
+    """The variables that one featurizer carries, and where its coordinates are.
+
+    All variables of a group are read and written together, through one map.
+    """
+
+    features: Features
+    columns: Mapping[Variable, tuple[int, ...]]
+    """Columns of the map that belong to each variable."""
+    coordinates: tuple[int, ...]
+    """The coordinates that the variables named, in the order of the map's columns."""
+    width: int
+    """d, coordinates of the site."""
+
+    @property
+    def site(self) -> Site:
+        """Where the featurizer reads and writes."""
+        return self.features.site
+
+    @property
+    def dimension(self) -> int:
+        """k, columns of the map: the union of the variables' slices."""
+        return len(self.coordinates)
+
+
+class Alignment:
+    """A claim about where an algorithm's variables live in a network. A value: fitting returns a new one.
+
+    Args:
+        algorithm: The hypothesis.
+        slices: For each aligned variable, the coordinates that carry it, such as `Rotation(site)[:4]`.
+
+    Raises:
+        AlignmentError: Unknown variables, slices that overlap or exceed the site, several networks.
+    """
+
+    def __init__(self, algorithm: Algorithm, slices: Mapping[Variable, Slice]) -> None:
+        self.algorithm = algorithm.check()
+        self.slices = {_variable(algorithm, v): _slice(v, s) for v, s in slices.items()}
+        if not self.slices:
+            raise AlignmentError(
+                "an alignment needs at least one variable",
+                got="none",
+                expected="{variable: featurizer[slice], ...}",
+            )
+        self.network = _one_network(self.slices)
+        resolved = layouts(self.network, self.network.encode(_sample(algorithm)), _sites(self.slices))
+        self.groups = _groups(self.slices, resolved)
+        _refuse_overlap(self.groups, resolved, _sample(algorithm))
+        self.maps: tuple[Featurizer | None, ...] = tuple(_given_map(g, self.network) for g in self.groups)
+        self.fitted_ids = np.zeros(0, np.uint64)
+        self.selected_ids = np.zeros(0, np.uint64)
+        self.history: Mapping[str, Any] = {}
+
+    @property
+    def variables(self) -> tuple[Variable, ...]:
+        """The aligned variables."""
+        return tuple(self.slices)
+
+    @property
+    def sites(self) -> tuple[Site, ...]:
+        """One site per group."""
+        return tuple(group.site for group in self.groups)
+
+    @property
+    def fitted(self) -> bool:
+        """Whether every map is known."""
+        return all(m is not None for m in self.maps)
+
+    @property
+    def featurizers(self) -> tuple[Featurizer, ...]:
+        """The maps, one per group.
+
+        Raises:
+            AlignmentError: A learnt slice is not fitted yet.
+        """
+        missing = [g for g, m in zip(self.groups, self.maps, strict=True) if m is None]
+        if missing:
+            names = ", ".join(v.name for v in missing[0].columns)
+            raise AlignmentError(
+                "the alignment is not fitted",
+                where=str(missing[0].site),
+                got=f"an unfitted {missing[0].features} for {names}",
+                expected="a fitted alignment",
+                fix="alignment = cm.fit(alignment, pairs, seed=0) returns a fitted one",
+            )
+        return tuple(m for m in self.maps if m is not None)
+
+    def subspace(self, variable: Variable) -> Subspace:
+        """Reader and writer of one variable, d x k."""
+        for group, featurizer in zip(self.groups, self.featurizers, strict=True):
+            if variable in group.columns:
+                columns = list(group.columns[variable])
+                if isinstance(featurizer, Subspace):
+                    return featurizer[columns]
+                index = [group.coordinates[c] for c in columns]
+                basis = torch.eye(group.width)[:, index]
+                return Subspace(basis, basis)
+        raise AlignmentError(
+            "the variable is not aligned",
+            got=variable.name,
+            expected=", ".join(v.name for v in self.variables),
+        )
+
+    def masks(self, pairs: Counterfactuals) -> list[torch.Tensor]:
+        """Per group, which coordinate of which pair comes from which source.  # shape of each: (n, slots, k)
+
+        Raises:
+            AlignmentError: The pairs swap a variable that is not aligned.
+        """
+        unaligned = [v.name for v in pairs.variables if v not in self.slices]
+        if unaligned:
+            raise AlignmentError(
+                "the pairs swap a variable that is not aligned",
+                got=", ".join(unaligned),
+                expected=f"swaps of {', '.join(v.name for v in self.variables)}",
+                fix="align it too, or draw pairs with swap=[...] of the aligned variables",
+            )
+        tables = []
+        for group in self.groups:
+            mask = torch.zeros(len(pairs), pairs.source.shape[1], group.dimension, dtype=torch.bool)
+            for variable, columns in group.columns.items():
+                slots = torch.from_numpy(np.ascontiguousarray(pairs.slot_of(variable)))
+                rows = torch.nonzero(slots >= 0).squeeze(1)
+                for column in columns:
+                    mask[rows, slots[rows], column] = True
+            tables.append(mask.to(self.network.device))
+        return tables
+
+    def with_maps(
+        self,
+        maps: Sequence[Featurizer],
+        *,
+        fitted_ids: np.ndarray | None = None,
+        selected_ids: np.ndarray | None = None,
+        history: Mapping[str, Any] | None = None,
+    ) -> Alignment:
+        """The same claim with these maps, and with the hashed ids of the inputs that they were found on."""
+        other = copy.copy(self)
+        other.maps = tuple(maps)
+        other.fitted_ids = self.fitted_ids if fitted_ids is None else np.union1d(self.fitted_ids, fitted_ids)
+        other.selected_ids = (
+            self.selected_ids if selected_ids is None else np.union1d(self.selected_ids, selected_ids)
+        )
+        other.history = dict(self.history if history is None else history)
+        return other
+
+    def on(self, network: Network) -> Alignment:
+        """The same claim, unfitted where it is learnt, about another network of the same structure."""
+        moved: dict[int, Features] = {}
+        for group in self.groups:
+            site = Site(network, group.site.places, group.site.each)
+            moved[id(group.features)] = type(group.features)(site)  # type: ignore[call-arg]
+        return Alignment(
+            self.algorithm, {v: Slice(moved[id(s.features)], s.index) for v, s in self.slices.items()}
+        )
+
+    def under(self, algorithm: Algorithm) -> Alignment:
+        """The same places for the variables of another algorithm that have the same names, unfitted where learnt."""
+        return Alignment(algorithm, {algorithm[v.name]: s for v, s in self.slices.items()})
+
+    def __repr__(self) -> str:
+        state = "fitted" if self.fitted else "not fitted"
+        parts = ", ".join(f"{v.name}: {s!r} at {s.features.site}" for v, s in self.slices.items())
+        return f"Alignment({self.algorithm.name} in {self.network.name}, {state}; {parts})"
+
+
+def _variable(algorithm: Algorithm, variable: Variable) -> Variable:
+    if not isinstance(variable, Variable):
+        raise AlignmentError(
+            "an alignment maps variables to slices",
+            got=repr(variable),
+            expected="a Variable of the algorithm",
+        )
+    known = algorithm[variable]
+    if known is algorithm.output_variable:
+        raise AlignmentError(
+            "the output is what is measured, it is not aligned",
+            got=known.name,
+            expected="an inner variable: " + ", ".join(v.name for v in algorithm.inner_variables),
+        )
+    return known
+
+
+def _slice(variable: Variable, candidate: object) -> Slice:
+    if isinstance(candidate, Features):
+        raise AlignmentError(
+            "a variable is aligned with a slice of a featurizer",
+            where=variable.name,
+            got=f"the whole {candidate}",
+            expected="a slice such as featurizer[:4]",
+            fix="say which coordinates the variable gets",
+        )
+    if not isinstance(candidate, Slice):
+        raise AlignmentError(
+            "a variable is aligned with a slice of a featurizer",
+            where=variable.name,
+            got=type(candidate).__name__,
+            expected="Coordinates(site)[...] or Rotation(site)[...]",
+        )
+    return candidate
+
+
+def _one_network(slices: Mapping[Variable, Slice]) -> Network:
+    networks = list(dict.fromkeys(s.features.site.network for s in slices.values()))
+    if len(networks) > 1:
+        raise AlignmentError(
+            "the sites belong to different networks",
+            got=" and ".join(n.name for n in networks),
+            expected="sites made by one Network object",
+        )
+    return networks[0]
+
+
+def _sample(algorithm: Algorithm) -> dict[str, np.ndarray]:
+    """One input, from which widths are learnt."""
+    rng = np.random.default_rng(0)
+    return algorithm.arrays({v.name: algorithm.domain(v).sample(rng, 1) for v in algorithm.input_variables})
+
+
+def _sites(slices: Mapping[Variable, Slice]) -> list[Site]:
+    return list(dict.fromkeys(s.features.site for s in slices.values()))
+
+
+def _groups(slices: Mapping[Variable, Slice], resolved: Mapping[Site, SiteLayout]) -> tuple[Group, ...]:
+    by_features: dict[Features, dict[Variable, tuple[int, ...]]] = {}
+    for variable, part in slices.items():
+        width = resolved[part.features.site].width
+        by_features.setdefault(part.features, {})[variable] = part.resolve(width, of=variable.name)
+    groups = []
+    for features, members in by_features.items():
+        taken: dict[int, Variable] = {}
+        for variable, chosen in members.items():
+            for coordinate in chosen:
+                if coordinate in taken:
+                    raise AlignmentError(
+                        "two variables overlap",
+                        where=str(features.site),
+                        got=f"coordinate {coordinate} for {taken[coordinate].name} and for {variable.name}",
+                        expected="disjoint slices",
+                    )
+                taken[coordinate] = variable
+        union = tuple(sorted(taken))
+        column = {coordinate: i for i, coordinate in enumerate(union)}
+        columns = {v: tuple(column[c] for c in chosen) for v, chosen in members.items()}
+        groups.append(Group(features, columns, union, resolved[features.site].width))
+    return tuple(groups)
+
+
+def _refuse_overlap(
+    groups: Sequence[Group], resolved: Mapping[Site, SiteLayout], sample: Mapping[str, np.ndarray]
+) -> None:
+    for i, first in enumerate(groups):
+        for second in groups[i + 1 :]:
+            shared = _common(_cells(first, resolved, sample), _cells(second, resolved, sample))
+            if shared is not None:
+                raise AlignmentError(
+                    "two featurizers overlap",
+                    where=shared,
+                    got=f"{first.features} at {first.site} and {second.features} at {second.site}",
+                    expected="one featurizer per place, sliced for several variables",
+                    fix="make one featurizer of the site and give each variable a slice of it",
+                )
+
+
+def _cells(
+    group: Group, resolved: Mapping[Site, SiteLayout], sample: Mapping[str, np.ndarray]
+) -> dict[str, set[tuple[int, int]]]:
+    """The (position, feature) cells that the group may write, by moment."""
+    cells: dict[str, set[tuple[int, int]]] = {}
+    order: list[tuple[str, tuple[int, int]]] = []
+    for place in resolved[group.site].places:
+        table = place.positions(sample, 1, source=False)
+        positions = range(place.length) if table is None else table[0].tolist()
+        features = range(place.width) if place.features is None else place.features.tolist()
+        order.extend((str(place.place.moment), (int(p), int(f))) for p in positions for f in features)
+    # Neurons write what they name and nothing else; a learnt map may write anywhere in its site.
+    written = range(len(order)) if group.features.learnt or group.site.each else group.coordinates
+    for index in written:
+        moment, cell = order[index]
+        cells.setdefault(moment, set()).add(cell)
+    return cells
+
+
+def _common(
+    first: Mapping[str, set[tuple[int, int]]], second: Mapping[str, set[tuple[int, int]]]
+) -> str | None:
+    for moment, cells in first.items():
+        both = cells & second.get(moment, set())
+        if both:
+            position, feature = min(both)
+            return f"{moment}, position {position}, feature {feature}"
+    return None
+
+
+def _given_map(group: Group, network: Network) -> Featurizer | None:
+    if group.features.learnt:
+        return None
+    return Neurons(torch.tensor(group.coordinates, device=network.device))

@@ -1,0 +1,205 @@
+"""Alignments on disk: tensors in safetensors, everything else in a record beside them."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from safetensors import SafetensorError
+from safetensors.torch import load as load_tensors
+from safetensors.torch import save as save_tensors
+
+from commutes.algorithm import Algorithm
+from commutes.alignment._alignment import Alignment
+from commutes.errors import AlignmentError, ArtefactError
+from commutes.features import Coordinates, Features, Neurons, Rotation, Slice, Subspace
+from commutes.network import Moment, Network, Place, Site
+from commutes.report import read_bytes, write_bytes, write_text
+
+FORMAT = 1
+# Bytes beyond which a file is no alignment: 64 subspaces of 1,000 dimensions in a network of width 8,000.
+LARGEST = 2**32
+RECORD, TENSORS = "alignment.json", "alignment.safetensors"
+_FAMILIES: dict[str, type[Features]] = {"neurons": Coordinates, "rotation": Rotation}
+
+
+def save(alignment: Alignment, folder: str | Path) -> Path:
+    """Write a fitted alignment into `folder`: `alignment.safetensors`, then `alignment.json` with its SHA-256.
+
+    Raises:
+        AlignmentError: Not fitted, or a position that is a function, which a file cannot hold.
+        ArtefactError: The folder cannot be written.
+    """
+    folder = Path(folder)
+    folder.mkdir(parents=True, exist_ok=True)
+    tensors: dict[str, torch.Tensor] = {
+        "fitted_ids": torch.from_numpy(alignment.fitted_ids.view(np.int64).copy()),
+        "selected_ids": torch.from_numpy(alignment.selected_ids.view(np.int64).copy()),
+    }
+    for number, featurizer in enumerate(alignment.featurizers):
+        if isinstance(featurizer, Subspace):
+            tensors[f"{number}.reader"] = featurizer.reader.detach().cpu().contiguous()
+            tensors[f"{number}.writer"] = featurizer.writer.detach().cpu().contiguous().clone()
+    digest = write_bytes(folder / TENSORS, save_tensors(tensors))
+    record = {
+        "format": FORMAT,
+        "algorithm": {"name": alignment.algorithm.name, "fingerprint": alignment.algorithm.fingerprint},
+        "network": {"name": alignment.network.name, "fingerprint": alignment.network.fingerprint},
+        "groups": [
+            {
+                "features": str(group.features),
+                "site": _site_record(group.site),
+                "variables": {v.name: [group.coordinates[c] for c in cs] for v, cs in group.columns.items()},
+            }
+            for group in alignment.groups
+        ],
+        "history": dict(alignment.history),
+        "sha256": digest,
+    }
+    write_text(folder / RECORD, json.dumps(record, indent=1, sort_keys=True))
+    return folder
+
+
+def load(folder: str | Path, *, algorithm: Algorithm, network: Network) -> Alignment:
+    """The alignment that `save` wrote, for the algorithm and the network that it was fitted for.
+
+    Raises:
+        ArtefactError: A missing or damaged file, another algorithm or network, or EᵀD that is not the identity.
+    """
+    folder = Path(folder)
+    record = _record(folder / RECORD)
+    _same(record, "algorithm", algorithm.fingerprint, folder)
+    _same(record, "network", network.fingerprint, folder)
+    data = read_bytes(folder / TENSORS, limit=LARGEST)
+    found = hashlib.sha256(data).hexdigest()
+    if found != record["sha256"]:
+        raise ArtefactError(
+            "the alignment's tensors are damaged",
+            where=str(folder / TENSORS),
+            got=f"SHA-256 {found}",
+            expected=f"SHA-256 {record['sha256']}",
+            fix="restore the file from its source, or fit again",
+        )
+    try:
+        tensors = load_tensors(data)
+    except SafetensorError as error:
+        raise ArtefactError(
+            "the alignment's tensors cannot be read",
+            where=str(folder / TENSORS),
+            got=str(error),
+            expected="safetensors",
+        ) from error
+    slices, maps = {}, []
+    for number, group in enumerate(record["groups"]):
+        features = _FAMILIES[group["features"]](_site(network, group["site"]))  # type: ignore[call-arg]
+        for name, coordinates in group["variables"].items():
+            slices[algorithm[name]] = Slice(features, tuple(coordinates))
+        maps.append(_map(tensors, number, features, group["variables"], folder))
+    empty = Alignment(algorithm, slices)
+    return empty.with_maps(
+        [given if given is not None else new for given, new in zip(empty.maps, maps, strict=True)],
+        fitted_ids=tensors["fitted_ids"].numpy().view(np.uint64),
+        selected_ids=tensors["selected_ids"].numpy().view(np.uint64),
+        history=record["history"],
+    )
+
+
+def _map(
+    tensors: Mapping[str, torch.Tensor],
+    number: int,
+    features: Features,
+    variables: Mapping[str, Any],
+    folder: Path,
+) -> Subspace | Neurons:
+    if not features.learnt:
+        return Neurons(torch.tensor(sorted(c for cs in variables.values() for c in cs)))
+    subspace = Subspace(tensors[f"{number}.reader"], tensors[f"{number}.writer"])
+    try:
+        return subspace.checked(str(folder / TENSORS))
+    except AlignmentError as error:
+        raise ArtefactError(
+            error.what, where=error.where, got=error.got, expected=error.expected, fix=error.fix
+        ) from error
+
+
+def _record(path: Path) -> dict[str, Any]:
+    try:
+        record = json.loads(read_bytes(path))
+    except ValueError as error:
+        raise ArtefactError(
+            "the alignment's record cannot be read",
+            where=str(path),
+            got=str(error),
+            expected="the JSON that save wrote",
+        ) from error
+    if record.get("format") != FORMAT:
+        raise ArtefactError(
+            "the alignment was written by another version",
+            where=str(path),
+            got=f"format {record.get('format')!r}",
+            expected=f"format {FORMAT}",
+            fix="read it with the version of commutes that wrote it",
+        )
+    return record
+
+
+def _same(record: Mapping[str, Any], what: str, fingerprint: str, folder: Path) -> None:
+    found = record[what]["fingerprint"]
+    if found != fingerprint:
+        raise ArtefactError(
+            f"the alignment was fitted for another {what}",
+            where=str(folder),
+            got=f"{record[what]['name']}, fingerprint {found[:12]}",
+            expected=f"fingerprint {fingerprint[:12]}",
+            fix=f"load it with the {what} that it was fitted for",
+        )
+
+
+def _site_record(site: Site) -> dict[str, Any]:
+    places = []
+    for place in site.places:
+        if callable(place.position) or callable(place.source_position):
+            raise AlignmentError(
+                "a position that is a function cannot be saved",
+                where=str(site),
+                got="a Python function",
+                expected="positions as numbers",
+                fix="keep the function in your code and save alignment.subspace(variable) tensors, or use numbers",
+            )
+        part = place.part
+        moment = place.moment
+        places.append(
+            {
+                "path": moment.path,
+                "side": moment.side,
+                "item": moment.item,
+                "call": moment.call,
+                "axis": place.axis,
+                "part": [part.start, part.stop, part.step] if isinstance(part, slice) else _numbers(part),
+                "part_is_slice": isinstance(part, slice),
+                "position": _numbers(place.position),
+                "source_position": _numbers(place.source_position),
+            }
+        )
+    return {"places": places, "each": site.each}
+
+
+def _numbers(what: Any) -> int | list[int] | None:
+    if what is None or isinstance(what, int):
+        return what
+    return [int(i) for i in what]
+
+
+def _site(network: Network, record: Mapping[str, Any]) -> Site:
+    places = []
+    for p in record["places"]:
+        network.site(p["path"])  # refuses a module that the network does not have
+        part = slice(*p["part"]) if p["part_is_slice"] else p["part"]
+        moment = Moment(p["path"], p["side"], p["item"], p["call"])
+        places.append(Place(moment, part, p["position"], p["source_position"], p["axis"]))
+    return Site(network, tuple(places), record["each"])

@@ -1,0 +1,205 @@
+"""Interchange-intervention accuracy with its evidence."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass
+from typing import Any
+
+import numpy as np
+
+from commutes.alignment import Alignment
+from commutes.counterfactuals import Counterfactuals
+from commutes.engine import BUDGET
+from commutes.errors import DataError
+from commutes.evaluation._floors import floors, not_excluded
+from commutes.evaluation._predictions import Bench, bench
+from commutes.evaluation._rates import (
+    Cell,
+    Change,
+    Worst,
+    cells,
+    directions,
+    natural,
+    rate_of,
+    transitions,
+    worst,
+)
+from commutes.evaluation._selfchecks import self_checks
+from commutes.report import evaluation_table
+from commutes.stats import Rate, rate
+
+# Random subspaces behind the floor of that name.
+DRAWS = 5
+
+
+@dataclass(frozen=True, eq=False)
+class Evaluation:
+    """What an alignment reached on some pairs, with n, intervals and floors; the hits of every pair are kept."""
+
+    pairs: Counterfactuals
+    label: str
+    """How the number may be read: "" for held-out inputs, otherwise what is optimistic about it."""
+    hits: np.ndarray
+    """Whether each pair came out as the algorithm says.  # shape: (n,)"""
+    answered: np.ndarray
+    """The network's answer to each pair, as an output column.  # shape: (n,)"""
+    accuracy: Rate
+    """The network against the algorithm on the distinct inputs, without intervention."""
+    overall: Rate
+    effective: Rate
+    """On pairs whose expected answer is not the base's."""
+    natural: Mapping[str, tuple[float, float, float] | None]
+    """Per swapped set: mean over strata with the distribution's weights, low, high."""
+    cells: tuple[Cell, ...]
+    worst: Worst | None
+    variables: Mapping[str, Rate]
+    transitions: tuple[Change, ...]
+    directions: tuple[Change, ...]
+    floors: Mapping[str, Rate]
+    not_excluded: Mapping[str, list[str]]
+    self_checks: Mapping[str, float]
+
+    def record(self) -> dict[str, Any]:
+        """Plain values, for JSON."""
+        measured = [v for v in self.natural.values() if v is not None]
+        mean = (
+            tuple(float(x) for x in np.mean(measured, axis=0)) if len(measured) == len(self.natural) else None
+        )
+        return {
+            "n": len(self.pairs),
+            "distinct_inputs": len(self.pairs.ids),
+            "part": self.pairs.part,
+            "label": self.label,
+            "distribution": self.pairs.distribution,
+            "census": self.pairs.complete,
+            "accuracy": self.accuracy.as_dict(),
+            "overall": self.overall.as_dict(),
+            "natural": dict(zip(("rate", "low", "high"), mean or (None, None, None), strict=True)),
+            "effective": self.effective.as_dict(),
+            "cells": [_cell_record(cell) for cell in self.cells],
+            "worst": None if self.worst is None else _worst_record(self.worst),
+            "variables": [
+                {"swap": swap, "rate": r.as_dict(), "natural": _first(self.natural[swap])}
+                for swap, r in self.variables.items()
+            ],
+            "transitions": [_change_record(c) for c in self.transitions],
+            "directions": [_change_record(c) for c in self.directions],
+            "floors": {name: r.as_dict() for name, r in self.floors.items()},
+            "not_excluded": {swap: list(names) for swap, names in self.not_excluded.items()},
+            "self_checks": {name: None if np.isnan(v) else v for name, v in self.self_checks.items()},
+        }
+
+    def __str__(self) -> str:
+        return evaluation_table(self.record())
+
+
+def evaluate(
+    alignment: Alignment,
+    pairs: Counterfactuals,
+    *,
+    census: bool = False,
+    seed: int = 0,
+    budget: int = BUDGET,
+) -> Evaluation:
+    """Interchange-intervention accuracy: the share of pairs whose answer is the one that the algorithm expects.
+
+    Args:
+        alignment: A fitted claim.
+        pairs: Interchange interventions on inputs that it was not fitted on.
+        census: Allow inputs that were fitted on, where the pairs are a complete domain; labelled in-sample.
+        seed: Of the random subspaces behind the floor.
+        budget: Bytes that cached activations may take.
+
+    Raises:
+        AlignmentError: The alignment is not fitted, or the pairs swap a variable that is not aligned.
+        DataError: The pairs use inputs that the alignment was fitted on.
+        NetworkError: The network cannot answer what the algorithm expects.
+
+    See Causal Abstractions of Neural Networks, arXiv 2106.02997.
+    """
+    featurizers = alignment.featurizers
+    label = _label(alignment, pairs, census=census)
+    prepared = bench(alignment, pairs, budget=budget)
+    answered = prepared.answered(featurizers)
+    beside = floors(alignment, prepared, draws=DRAWS, seed=seed)
+    return measured(alignment, prepared, answered, beside, label=label)
+
+
+def measured(
+    alignment: Alignment,
+    prepared: Bench,
+    answered: np.ndarray,
+    beside: Mapping[str, np.ndarray],
+    *,
+    label: str,
+) -> Evaluation:
+    """The rates of answers that are known."""
+    pairs = prepared.pairs
+    hits = prepared.answers.match(answered, pairs.expected)
+    found = cells(hits, pairs, beside)
+    effective = np.nonzero(pairs.effective)[0]
+    by_swap = {swap.label: np.nonzero(pairs.swap == i)[0] for i, swap in enumerate(pairs.swaps)}
+    return Evaluation(
+        pairs=pairs,
+        label=label,
+        hits=hits,
+        answered=answered,
+        accuracy=rate(prepared.right, census=pairs.complete),
+        overall=rate_of(hits, pairs),
+        effective=rate_of(hits, pairs, effective),
+        natural=natural(found),
+        cells=tuple(found),
+        worst=worst(found, hits, pairs),
+        variables={name: rate_of(hits, pairs, rows) for name, rows in by_swap.items()},
+        transitions=tuple(transitions(hits, pairs)),
+        directions=tuple(directions(hits, pairs)),
+        floors={name: _floor_rate(drawn, pairs) for name, drawn in beside.items()},
+        not_excluded=not_excluded(pairs),
+        self_checks=self_checks(alignment, prepared),
+    )
+
+
+def _label(alignment: Alignment, pairs: Counterfactuals, *, census: bool) -> str:
+    used = pairs.input_ids
+    fitted = int(np.isin(used, alignment.fitted_ids).sum())
+    if fitted and not (census and pairs.complete):
+        raise DataError(
+            "the alignment was fitted on these inputs",
+            where=f"{len(pairs):,} pairs" + (f" of the part {pairs.part!r}" if pairs.part else ""),
+            got=f"{fitted:,} of {len(used):,} inputs were fitted on",
+            expected="inputs that the fit has not seen",
+            fix="measure on another part of pairs.split(...), or census=True with a complete domain (in-sample)",
+        )
+    domain = "complete domain" if pairs.complete else ""
+    if fitted:
+        return f"in-sample, {domain}"
+    if bool(np.isin(used, alignment.selected_ids).any()):
+        return "selection, optimistic"
+    return domain
+
+
+def _floor_rate(drawn: np.ndarray, pairs: Counterfactuals) -> Rate:
+    """The rate over all draws. The draws of one pair share its inputs, and so a cluster."""
+    members = np.tile(pairs.members, (len(drawn), 1))
+    return rate(drawn.reshape(-1), members, census=pairs.complete)
+
+
+def _first(value: tuple[float, float, float] | None) -> float | None:
+    return None if value is None else value[0]
+
+
+def _cell_record(cell: Cell) -> dict[str, Any]:
+    record = asdict(cell)
+    record["rate"] = None if cell.rate is None else cell.rate.as_dict()
+    return record
+
+
+def _worst_record(worst: Worst) -> dict[str, Any]:
+    record = asdict(worst)
+    record["low"], record["high"] = record.pop("lower"), record.pop("upper")
+    return record
+
+
+def _change_record(change: Change) -> dict[str, Any]:
+    return {"swap": change.swap, "from": change.before, "to": change.after, "rate": change.rate.as_dict()}

@@ -1,0 +1,82 @@
+"""What an accuracy must be seen beside: doing nothing, a constant answer, a random subspace of the same size."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+import torch
+
+from commutes.alignment import Alignment
+from commutes.counterfactuals import Counterfactuals
+from commutes.engine import Featurizer
+from commutes.evaluation._predictions import Bench
+from commutes.evaluation._rates import GATED, cell_rows
+from commutes.features import Neurons, random_raw, rotation
+
+DO_NOTHING, CONSTANT, RANDOM = "do nothing", "best constant", "random subspace"
+
+
+def floors(alignment: Alignment, bench: Bench, *, draws: int, seed: int) -> dict[str, np.ndarray]:
+    """Per floor, the hits of each pair, one row a draw.  # shape of each: (draws, n)
+
+    Args:
+        alignment: Whose sites and sizes the random subspaces have.
+        bench: The prepared pairs.
+        draws: Random subspaces.
+        seed: Of the draws.
+    """
+    pairs = bench.pairs
+    nothing = bench.answers.match(bench.clean[pairs.base], pairs.expected)
+    random = [bench.hits(random_maps(alignment, [seed, draw])) for draw in range(draws)]
+    return {
+        DO_NOTHING: nothing[None],
+        CONSTANT: _best_constant(pairs)[None],
+        RANDOM: np.stack(random),
+    }
+
+
+def random_maps(alignment: Alignment, seed: Sequence[int]) -> list[Featurizer]:
+    """Uniformly random subspaces (random neurons where the map is one of neurons) of the alignment's sizes."""
+    rng = np.random.default_rng(seed)
+    device = alignment.network.device
+    maps: list[Featurizer] = []
+    for group in alignment.groups:
+        if group.features.learnt:
+            raw = random_raw(group.width, group.dimension, int(rng.integers(2**62)))
+            maps.append(rotation(raw.to(device)))
+        else:
+            chosen = rng.permutation(group.width)[: group.dimension]
+            maps.append(Neurons(torch.from_numpy(chosen).to(device)))
+    return maps
+
+
+def _best_constant(pairs: Counterfactuals) -> np.ndarray:
+    """Hits of the one answer that is expected most often."""
+    values, inverse, counts = np.unique(pairs.expected, axis=0, return_inverse=True, return_counts=True)
+    return inverse.reshape(-1) == int(counts.argmax())
+
+
+def not_excluded(pairs: Counterfactuals) -> dict[str, list[str]]:
+    """Per swapped set, the trivial rivals that score above 0 on all gated strata: this data cannot exclude them.
+
+    Rivals answer as the algorithm says: doing nothing gives the base's answer, swapping everything a source's,
+    the best constant the most frequent expected answer.
+    """
+    best = _best_constant(pairs)
+    found: dict[str, list[str]] = {}
+    for swap in pairs.swaps:
+        strata = [
+            rows
+            for label, _, rows in cell_rows(pairs)
+            if label == swap.label and len(rows) and (pairs.complete or len(rows) >= GATED)
+        ]
+        rivals = {DO_NOTHING: pairs.base_answer == pairs.expected, CONSTANT: best}
+        sources = 1 if swap.shared else len(swap.variables)
+        for slot in range(sources):
+            name = "whole source" if sources == 1 else f"whole source {slot + 1}"
+            rivals[name] = pairs.source_answer[:, slot] == pairs.expected
+        found[swap.label] = [
+            name for name, hits in rivals.items() if all(bool(hits[rows].any()) for rows in strata)
+        ]
+    return found

@@ -1,0 +1,83 @@
+"""What the network answers, clean and after every pair's interchange."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+
+from commutes.alignment import Alignment
+from commutes.counterfactuals import Counterfactuals
+from commutes.engine import BUDGET, Featurizer, Prepared, forward, prepare
+from commutes.errors import EngineError
+from commutes.evaluation._answers import Answers, answers_of
+from commutes.network import CHUNK
+
+
+@dataclass(frozen=True, eq=False)
+class Bench:
+    """A network prepared for one set of pairs: every alignment at the same sites can be measured on it."""
+
+    pairs: Counterfactuals
+    prepared: Prepared
+    answers: Answers
+    masks: tuple[torch.Tensor, ...]
+    clean: np.ndarray
+    """The network's own answer to every distinct input, as an output column."""
+
+    def answered(self, featurizers: Sequence[Featurizer], *, chunk: int = CHUNK) -> np.ndarray:
+        """The network's answer to every pair after the interchange, as an output column.  # shape: (n,)"""
+        found = []
+        base, source = torch.from_numpy(self.pairs.base), torch.from_numpy(self.pairs.source)
+        with torch.no_grad():
+            for start in range(0, len(self.pairs), chunk):
+                rows = slice(start, start + chunk)
+                batch = self.prepared.batch(base[rows], source[rows])
+                logits = self.prepared.logits(batch, featurizers, [m[rows] for m in self.masks])
+                found.append(self.answers.decode(logits))
+        return np.concatenate(found)
+
+    def hits(self, featurizers: Sequence[Featurizer]) -> np.ndarray:
+        """Which pairs come out as the algorithm says.  # shape: (n,)"""
+        return self.answers.match(self.answered(featurizers), self.pairs.expected)
+
+    @property
+    def right(self) -> np.ndarray:
+        """Which distinct inputs the network answers as the algorithm does.  # shape: (m,)"""
+        return self.answers.match(self.clean, self.pairs.answers)
+
+
+def bench(alignment: Alignment, pairs: Counterfactuals, *, budget: int = BUDGET) -> Bench:
+    """Prepare the alignment's network for the pairs and run every distinct input once, clean."""
+    network = alignment.network
+    prepared = prepare(network, alignment.algorithm.arrays(pairs.inputs), alignment.sites, budget=budget)
+    logits = clean_logits(prepared)
+    answers = answers_of(network, alignment.algorithm, logits.shape[1])
+    return Bench(pairs, prepared, answers, tuple(alignment.masks(pairs)), answers.decode(logits))
+
+
+def clean_logits(prepared: Prepared, *, chunk: int = CHUNK) -> torch.Tensor:
+    """Logits of every distinct input without intervention.  # shape: (m, answers)
+
+    Raises:
+        EngineError: They are not finite; the first such example is named.
+    """
+    inputs = prepared.inputs
+    found = []
+    with torch.no_grad():
+        for start in range(0, inputs.n, chunk):
+            rows = inputs.rows(torch.arange(start, min(start + chunk, inputs.n)))
+            found.append(forward(prepared.network, rows.args, rows.kwargs, taps={}))
+    logits = torch.cat(found)
+    bad = ~torch.isfinite(logits).flatten(1).all(dim=1)
+    if bool(bad.any()):
+        raise EngineError(
+            "the network's clean answers are not finite",
+            where=f"example {int(torch.nonzero(bad)[0])}",
+            got="NaN or infinity in the logits",
+            expected="finite logits",
+            fix="run the network on that example alone; the intervention is not at fault",
+        )
+    return logits

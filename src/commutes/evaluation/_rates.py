@@ -1,0 +1,196 @@
+"""Hits made into rates: by stratum, variable, transition and direction, with the worst cell as the headline."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Literal
+
+import numpy as np
+
+from commutes.counterfactuals import Counterfactuals
+from commutes.stats import Rate, rate, upper_bound
+
+# Fewer pairs or inputs cannot pass a gate at .95 even without a miss: .05 ** (1 / 59) is the first above it.
+GATED = 59
+
+Status = Literal["gated", "too small", "impossible"]
+
+
+@dataclass(frozen=True)
+class Cell:
+    """One swapped set in one stratum."""
+
+    swap: str
+    stratum: str
+    status: Status
+    inputs: int
+    """Distinct inputs among its pairs."""
+    weight: float
+    """Share of the swapped set's pairs that lie here under the distribution."""
+    rate: Rate | None
+    floors: Mapping[str, float]
+    """What doing nothing, the best constant answer and a random subspace reach here."""
+
+
+@dataclass(frozen=True)
+class Worst:
+    """The worst gated cell: the headline, with the bounds of the minimum over cells."""
+
+    swap: str
+    stratum: str
+    rate: float
+    lower: float
+    """Minimum over the cells of their lower bounds at .05."""
+    upper: float
+    """Minimum over the cells of their upper bounds at .05 / cells."""
+    cells: int
+
+
+@dataclass(frozen=True)
+class Change:
+    """One swapped set, for pairs that go from one value to another."""
+
+    swap: str
+    before: str
+    after: str
+    rate: Rate
+
+
+def cell_rows(pairs: Counterfactuals) -> list[tuple[str, str, np.ndarray]]:
+    """Every swapped set x stratum with the rows that lie in it."""
+    rows = []
+    for s, swap in enumerate(pairs.swaps):
+        for t, stratum in enumerate(pairs.strata):
+            rows.append((swap.label, stratum, np.nonzero((pairs.swap == s) & (pairs.stratum == t))[0]))
+    return rows
+
+
+def rate_of(hits: np.ndarray, pairs: Counterfactuals, rows: np.ndarray | None = None) -> Rate:
+    """The rate of the rows, with intervals that respect shared inputs."""
+    chosen = slice(None) if rows is None else rows
+    return rate(hits[chosen], pairs.members[chosen], census=pairs.complete)
+
+
+def cells(hits: np.ndarray, pairs: Counterfactuals, floors: Mapping[str, np.ndarray]) -> list[Cell]:
+    """All cells.
+
+    Args:
+        hits: Per pair.  # shape: (n,)
+        pairs: What was measured.
+        floors: Per floor, the hits of each pair, one row a draw.  # shape of each: (draws, n)
+    """
+    found = []
+    for swap, stratum, rows in cell_rows(pairs):
+        weight = float(pairs.weights.get((swap, stratum), 0.0))
+        if not len(rows):
+            status: Status = "too small" if weight > 0 else "impossible"
+            # A stratum that no pair of this swapped set can be in says nothing, for sets with other strata too.
+            found.append(Cell(swap, stratum, status, 0, weight, None, {}))
+            continue
+        members = pairs.members[rows]
+        inputs = len(np.unique(members[members >= 0]))
+        gated = pairs.complete or (len(rows) >= GATED and inputs >= GATED)
+        beside = {name: float(drawn[:, rows].mean()) for name, drawn in floors.items()}
+        found.append(
+            Cell(
+                swap,
+                stratum,
+                "gated" if gated else "too small",
+                inputs,
+                weight,
+                rate_of(hits, pairs, rows),
+                beside,
+            )
+        )
+    return found
+
+
+def worst(found: Sequence[Cell], hits: np.ndarray, pairs: Counterfactuals) -> Worst | None:
+    """The gated cell with the lowest rate, and the bounds of the minimum; None where no cell is gated."""
+    gated = [(cell, cell.rate) for cell in found if cell.status == "gated" and cell.rate is not None]
+    if not gated:
+        return None
+    lowest, value = min(gated, key=lambda pair: pair[1].rate)
+    upper = min(
+        _upper(hits, pairs, rows, len(gated))
+        for swap, stratum, rows in cell_rows(pairs)
+        if any(cell.swap == swap and cell.stratum == stratum for cell, _ in gated)
+    )
+    return Worst(lowest.swap, lowest.stratum, value.rate, min(r.lower for _, r in gated), upper, len(gated))
+
+
+def _upper(hits: np.ndarray, pairs: Counterfactuals, rows: np.ndarray, gated: int) -> float:
+    if pairs.complete:
+        return float(hits[rows].mean())
+    return upper_bound(hits[rows], pairs.members[rows], alpha=0.05 / gated)
+
+
+def natural(found: Sequence[Cell]) -> dict[str, tuple[float, float, float] | None]:
+    """Per swapped set, the mean over strata with the distribution's weights, and its interval.
+
+    None where a stratum that has weight was not measured. The half-widths of the cells are added in quadrature,
+    as if they were independent.
+    """
+    by_swap: dict[str, list[Cell]] = {}
+    for cell in found:
+        by_swap.setdefault(cell.swap, []).append(cell)
+    return {swap: _weighted([c for c in cells if c.weight > 0]) for swap, cells in by_swap.items()}
+
+
+def _weighted(found: Sequence[Cell]) -> tuple[float, float, float] | None:
+    rated = [(cell.weight, cell.rate) for cell in found if cell.rate is not None]
+    if len(rated) < len(found) or not rated:
+        return None
+    total = sum(weight for weight, _ in rated)
+    mean = sum(weight * r.rate for weight, r in rated) / total
+    below = math.sqrt(sum((weight * (r.rate - r.low)) ** 2 for weight, r in rated)) / total
+    above = math.sqrt(sum((weight * (r.high - r.rate)) ** 2 for weight, r in rated)) / total
+    return mean, max(0.0, mean - below), min(1.0, mean + above)
+
+
+def transitions(hits: np.ndarray, pairs: Counterfactuals) -> list[Change]:
+    """Rates by (v_b -> v_s) for every set that swaps one variable with a finite domain."""
+    found = []
+    for s, swap in enumerate(pairs.swaps):
+        if len(swap.variables) != 1 or not hasattr(pairs.algorithm.domain(swap.variables[0]), "values"):
+            continue
+        variable = swap.variables[0]
+        rows = np.nonzero(pairs.swap == s)[0]
+        before, after = pairs.base_value(variable)[rows], pairs.source_value(variable)[rows]
+        found += _changes(
+            swap.label, before, after, rows, hits, pairs, pairs.algorithm.domain(variable).values
+        )
+    return found
+
+
+def directions(hits: np.ndarray, pairs: Counterfactuals) -> list[Change]:
+    """Rates by (y_b -> y*): a site that breaks the answer but cannot repair it shows here."""
+    domain = pairs.algorithm.domain(pairs.algorithm.output_variable)
+    if not hasattr(domain, "values"):
+        return []
+    found = []
+    for s, swap in enumerate(pairs.swaps):
+        rows = np.nonzero(pairs.swap == s)[0]
+        found += _changes(
+            swap.label, pairs.base_answer[rows], pairs.expected[rows], rows, hits, pairs, domain.values
+        )
+    return found
+
+
+def _changes(
+    label: str,
+    before: np.ndarray,
+    after: np.ndarray,
+    rows: np.ndarray,
+    hits: np.ndarray,
+    pairs: Counterfactuals,
+    values: Sequence[object],
+) -> list[Change]:
+    kinds, kind = np.unique(np.stack([before, after], axis=1), axis=0, return_inverse=True)
+    kind = kind.reshape(-1)
+    return [
+        Change(label, str(values[b]), str(values[a]), rate_of(hits, pairs, rows[kind == i]))
+        for i, (b, a) in enumerate(kinds)
+    ]

@@ -1,0 +1,83 @@
+"""Checks of the engine on the network at hand, run with every evaluation."""
+
+from __future__ import annotations
+
+import torch
+
+from commutes.alignment import Alignment
+from commutes.engine import BUDGET, Featurizer, Prepared, SiteEdit, captured, interchange, layouts
+from commutes.errors import CommutesError, EngineError
+from commutes.evaluation._predictions import Bench
+from commutes.features import Neurons
+
+# Inputs that the self-checks run: enough to meet every branch, few enough to cost nothing.
+INPUTS = 64
+
+
+def self_checks(alignment: Alignment, bench: Bench) -> dict[str, float]:
+    """Swapping a base with itself changes nothing; a full swap of what `read` selects gives the source's answer.
+
+    Returns:
+        "base onto itself": largest change of a logit, which must be 0. "whole swap of what is read": share of
+        pairs in which the answer is the source's clean answer, which must be 1.
+
+    Raises:
+        EngineError: Swapping a base with itself changed a logit.
+    """
+    change = identity_change(alignment, bench.prepared, alignment.featurizers)
+    if change != 0:
+        raise EngineError(
+            "swapping a base with itself changed the answer",
+            where=alignment.network.name,
+            got=f"a logit moved by {change:.3g}",
+            expected="no change, bit for bit",
+            fix="the featurizer does not give back what it read: fit again or report the map",
+        )
+    return {"base onto itself": change, "whole swap of what is read": whole_swap(bench)}
+
+
+def identity_change(alignment: Alignment, prepared: Prepared, featurizers: tuple[Featurizer, ...]) -> float:
+    """Largest change of a logit when every base is its own source, all runs in batches of the same make-up."""
+    rows = torch.arange(min(INPUTS, prepared.inputs.n))
+    one = prepared.inputs.rows(rows)
+    # Sources are captured in the very batch that is then edited: other batch sizes may round differently.
+    states = captured(prepared.network, one, prepared.plan, source=False)
+    plain, swapped = [], []
+    for layout, featurizer, group in zip(prepared.plan.values(), featurizers, alignment.groups, strict=True):
+        positions = tuple(
+            prepared.positions[layout.site][i][rows] if i in prepared.positions[layout.site] else None
+            for i in range(len(layout.places))
+        )
+        source = states[layout.site].unsqueeze(1)
+        mask = torch.ones(len(rows), 1, group.dimension, dtype=torch.bool, device=source.device)
+        swapped.append(SiteEdit(layout, featurizer, source, mask, positions))
+        plain.append(SiteEdit(layout, featurizer, source, ~mask, positions))
+    with torch.no_grad():
+        before = interchange(prepared.network, one.args, one.kwargs, plain)
+        after = interchange(prepared.network, one.args, one.kwargs, swapped)
+    return float((after - before).abs().max())
+
+
+def whole_swap(bench: Bench) -> float:
+    """Share of pairs in which the whole tensor at `read`, taken from the source, gives the source's answer.
+
+    nan where that tensor cannot be a site (the logits are a member of a tuple or of an output object).
+    """
+    network, pairs = bench.prepared.network, bench.pairs
+    site = network.site(network.read_path, position=network.read_position)
+    inputs = bench.prepared.inputs
+    try:
+        plan = layouts(network, inputs, [site])
+    except CommutesError:
+        return float("nan")
+    count = min(INPUTS, len(pairs))
+    base, source = torch.from_numpy(pairs.base[:count]), torch.from_numpy(pairs.source[:count, 0])
+    sources = captured(network, inputs.rows(source), plan, source=True, chunk=BUDGET)[site].unsqueeze(1)
+    every = Neurons(torch.arange(plan[site].width, device=sources.device))
+    mask = torch.ones(count, 1, plan[site].width, dtype=torch.bool, device=sources.device)
+    rows = inputs.rows(base)
+    table = plan[site].places[0].positions(rows.values, count, source=False)
+    edit = SiteEdit(plan[site], every, sources, mask, (table,))
+    with torch.no_grad():
+        answered = bench.answers.decode(interchange(network, rows.args, rows.kwargs, [edit]))
+    return float((answered == bench.clean[source.numpy()]).mean())

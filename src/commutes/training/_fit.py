@@ -1,0 +1,277 @@
+"""Distributed alignment search: the rotation whose coordinates, taken from the source, give the expected answer.
+
+All variables are fitted together, each pair swapping the set that it was drawn for. Fits of one shape (starts, seeds,
+networks of the same architecture, nulls) run as one batch.
+See Finding Alignments Between Interpretable Causal Variables and Distributed Neural Representations,
+arXiv 2303.02536.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import asdict, dataclass
+from typing import Any
+
+import numpy as np
+import torch
+
+from commutes.alignment import Alignment
+from commutes.counterfactuals import Counterfactuals
+from commutes.engine import BUDGET
+from commutes.errors import DataError, FitError
+from commutes.features import random_raw, rotation
+from commutes.training._cohort import Cohort, cohort
+from commutes.training._selection import Selection
+
+Progress = Callable[[int, int, Mapping[str, float]], None]
+
+
+@dataclass(frozen=True)
+class Settings:
+    """How a fit is done. Nulls are fitted with the very same settings as the claim."""
+
+    steps: int = 1500
+    """Optimiser steps of Adam."""
+    lr: float = 1e-2
+    """Learning rate, falling by a cosine to a tenth of itself."""
+    batch: int = 512
+    """Pairs per step."""
+    starts: int = 3
+    """Random starts; the one that does best on the selection split is kept."""
+    every: int = 100
+    """Steps between measurements on the selection split; the best of them is kept (early stopping)."""
+
+
+def fit(
+    alignment: Alignment,
+    train: Counterfactuals,
+    *,
+    seed: int,
+    select: Counterfactuals | None = None,
+    steps: int = Settings.steps,
+    lr: float = Settings.lr,
+    batch: int = Settings.batch,
+    starts: int = Settings.starts,
+    progress: Progress | None = None,
+) -> Alignment:
+    """A new alignment whose learnt maps are fitted jointly over all variables; the old one is as it was.
+
+    Args:
+        alignment: The claim; slices of `Coordinates` stay as they are.
+        train: Interchange interventions to fit on.
+        seed: Of the starts and of the batches.
+        select: Interventions on other inputs, on which the step and the start are chosen. Without it the last step
+            is taken, and the start that does best on the training pairs.
+        steps: Optimiser steps.
+        lr: Learning rate of Adam, falling by a cosine to a tenth of itself.
+        batch: Pairs per step.
+        starts: Random starts.
+        progress: Called with (step, steps, figures).
+
+    Raises:
+        FitError: Nothing to learn, or settings out of range.
+        DataError: Training and selection share inputs, or no pair's answer changes.
+        NetworkError: The network has a custom `decode=`.
+    """
+    settings = Settings(steps, lr, batch, starts)
+    selects = None if select is None else [select]
+    return fit_many([alignment], [train], selects=selects, seed=seed, settings=settings, progress=progress)[0]
+
+
+def fit_many(
+    alignments: Sequence[Alignment],
+    trains: Sequence[Counterfactuals],
+    *,
+    seed: int,
+    selects: Sequence[Counterfactuals] | None = None,
+    settings: Settings | None = None,
+    progress: Progress | None = None,
+    budget: int = BUDGET,
+) -> list[Alignment]:
+    """`fit` for several claims of one shape at once, each on its own pairs: refits on other networks, controls, seeds.
+
+    Raises:
+        FitError: The claims differ in shape.
+    """
+    settings = settings or Settings()
+    _check(alignments, trains, selects, settings)
+    with _threads(1):
+        members = cohort(alignments, trains, budget=budget)
+        selection = Selection(members, alignments, selects or trains, budget=budget)
+        found = _descend(members, selection, seed, settings, progress, choose_step=selects is not None)
+    result = []
+    for i, alignment in enumerate(alignments):
+        start, raws = found.best(i)
+        maps = members.maps(raws, alignment)
+        history = found.history(i, start) | {"method": "das", "seed": seed} | asdict(settings)
+        ids = selects[i].input_ids if selects is not None else None
+        fitted = alignment.with_maps(maps, fitted_ids=trains[i].input_ids, selected_ids=ids, history=history)
+        result.append(fitted)
+    return result
+
+
+@dataclass(eq=False)
+class _Found:
+    """The best parameters of every member so far, and the curves that led there. Member = claim x start."""
+
+    starts: int
+    raws: list[torch.Tensor]
+    score: np.ndarray
+    step: np.ndarray
+    losses: list[tuple[int, np.ndarray]]
+    scores: list[tuple[int, np.ndarray]]
+
+    def note(self, step: int, raws: Sequence[torch.Tensor], score: np.ndarray, *, choose: bool) -> None:
+        """Keep the members that have improved; without a selection split, keep the latest."""
+        self.scores.append((step, score))
+        better = score > self.score if choose else np.ones_like(score, dtype=bool)
+        self.score[better], self.step[better] = score[better], step
+        where = torch.from_numpy(np.nonzero(better)[0])
+        for kept, new in zip(self.raws, raws, strict=True):
+            kept[where] = new[where]
+
+    def best(self, claim: int) -> tuple[int, list[torch.Tensor]]:
+        """The start that does best for a claim, and its parameters."""
+        members = slice(claim * self.starts, (claim + 1) * self.starts)
+        start = int(self.score[members].argmax())
+        return start, [raw[claim * self.starts + start] for raw in self.raws]
+
+    def history(self, claim: int, start: int) -> dict[str, Any]:
+        """The curves of the chosen start, and what every start reached."""
+        member = claim * self.starts + start
+        first = claim * self.starts
+        return {
+            "loss": [[step, float(loss[member])] for step, loss in self.losses],
+            "selection": [[step, float(score[member])] for step, score in self.scores],
+            "chosen_start": start,
+            "chosen_step": int(self.step[member]),
+            "start_scores": [float(s) for s in self.score[first : first + self.starts]],
+        }
+
+
+def _descend(
+    members: Cohort,
+    selection: Selection,
+    seed: int,
+    settings: Settings,
+    progress: Progress | None,
+    *,
+    choose_step: bool,
+) -> _Found:
+    claims, starts = members.claims, settings.starts
+    raws = [
+        torch.cat([torch.stack([_start(w, k, seed, s, g) for s in range(starts)])] * claims).to(
+            members.device
+        )
+        for g, (w, k) in enumerate(members.shapes)
+    ]
+    for raw in raws:
+        raw.requires_grad_(True)
+    optimiser = torch.optim.Adam(raws, lr=settings.lr)
+    schedule = torch.optim.lr_scheduler.CosineAnnealingLR(optimiser, settings.steps, eta_min=settings.lr / 10)
+    generator = torch.Generator().manual_seed(int(np.random.default_rng([seed, 1]).integers(2**62)))
+    blank = np.full(claims * starts, -np.inf)
+    found = _Found(starts, [r.detach().clone() for r in raws], blank, np.zeros(claims * starts, int), [], [])
+    for step in range(1, settings.steps + 1):
+        losses = members.losses(raws, settings.batch, starts, generator)
+        gradients = torch.autograd.grad(losses.sum(), raws)
+        for raw, gradient in zip(raws, gradients, strict=True):
+            raw.grad = gradient
+        optimiser.step()
+        schedule.step()
+        if step % settings.every == 0 or step == settings.steps:
+            _finite(losses, step, settings)
+            found.losses.append((step, losses.detach().cpu().numpy()))
+            detached = [raw.detach() for raw in raws]
+            if choose_step or step == settings.steps:
+                found.note(step, detached, selection.scores(detached, starts), choose=choose_step)
+            if progress is not None:
+                figures = {"loss": float(losses.detach().mean()), "selection": float(found.score.max())}
+                progress(step, settings.steps, figures)
+    return found
+
+
+def _start(width: int, k: int, seed: int, start: int, group: int) -> torch.Tensor:
+    return random_raw(width, k, int(np.random.default_rng([seed, 0, start, group]).integers(2**62)))
+
+
+def _finite(losses: torch.Tensor, step: int, settings: Settings) -> None:
+    if not bool(torch.isfinite(losses).all()):
+        raise FitError(
+            "the loss is no longer finite",
+            where=f"step {step}",
+            got=f"{losses.detach().tolist()}",
+            expected="finite losses",
+            fix=f"lower the learning rate (it is {settings.lr:g})",
+        )
+
+
+def _check(
+    alignments: Sequence[Alignment],
+    trains: Sequence[Counterfactuals],
+    selects: Sequence[Counterfactuals] | None,
+    settings: Settings,
+) -> None:
+    counts = [
+        ("steps", settings.steps),
+        ("batch", settings.batch),
+        ("starts", settings.starts),
+        ("every", settings.every),
+    ]
+    for name, value in counts:
+        if isinstance(value, bool) or not isinstance(value, int) or value < 1:
+            raise FitError(f"{name} is a count", got=repr(value), expected="a whole number from 1")
+    if not 0 < settings.lr < float("inf"):
+        raise FitError("lr is a learning rate", got=repr(settings.lr), expected="a finite number above 0")
+    if (
+        not alignments
+        or len(trains) != len(alignments)
+        or (selects is not None and len(selects) != len(alignments))
+    ):
+        raise FitError(
+            "every claim needs its own pairs",
+            got=f"{len(alignments)} alignments, {len(trains)} training parts",
+            expected="as many of each, and at least one",
+        )
+    for i, (alignment, train) in enumerate(zip(alignments, trains, strict=True)):
+        if not any(group.features.learnt for group in alignment.groups):
+            raise FitError(
+                "there is nothing to learn",
+                where=repr(alignment),
+                got="only slices of Coordinates",
+                expected="at least one slice of a Rotation",
+                fix="evaluate it as it is: neurons need no fit",
+            )
+        if not train.effective.any():
+            raise DataError(
+                "no training pair changes the answer",
+                got=f"{len(train):,} pairs, 0 effective",
+                expected="pairs whose expected answer is not the base's",
+                fix="a fit on these would learn to change nothing; draw other pairs",
+            )
+        if selects is not None:
+            shared = int(np.isin(selects[i].input_ids, train.input_ids).sum())
+            if shared:
+                raise DataError(
+                    "training and selection share inputs",
+                    got=f"{shared:,} of {len(selects[i].input_ids):,} selection inputs are in training",
+                    expected="disjoint inputs",
+                    fix="take both from one pairs.split(train=..., select=..., test=...)",
+                )
+
+
+class _threads:
+    """Bits depend on how sums are divided among threads: a fit runs on a fixed number of them."""
+
+    def __init__(self, count: int) -> None:
+        self.count = count
+        self.before = torch.get_num_threads()
+
+    def __enter__(self) -> None:
+        torch.set_num_threads(self.count)
+
+    def __exit__(self, *_: object) -> None:
+        torch.set_num_threads(self.before)
+
+
+__all__ = ["Progress", "Settings", "fit", "fit_many", "rotation"]

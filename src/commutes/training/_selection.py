@@ -1,0 +1,58 @@
+"""How well every member of a cohort does on the selection split: hard interchange-intervention accuracy."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+import torch
+
+from commutes.alignment import Alignment
+from commutes.counterfactuals import Counterfactuals
+from commutes.evaluation import cell_rows
+from commutes.features import orthonormal
+from commutes.training._cohort import Cohort, cohort
+
+# Pairs per forward and member.
+_CHUNK = 2048
+
+
+class Selection:
+    """Pairs on which the step and the start of each claim are chosen."""
+
+    def __init__(
+        self,
+        fitted: Cohort,
+        alignments: Sequence[Alignment],
+        pairs: Sequence[Counterfactuals],
+        *,
+        budget: int,
+    ) -> None:
+        same = all(
+            m.prepared.inputs.n == len(p.ids) and len(m.base) == len(p)
+            for m, p in zip(fitted.members, pairs, strict=True)
+        )
+        self.cohort = fitted if same else cohort(alignments, pairs, budget=budget)
+        self.pairs = list(pairs)
+        self.rows = [[rows for *_, rows in cell_rows(p) if len(rows)] for p in pairs]
+
+    def scores(self, raws: Sequence[torch.Tensor], starts: int) -> np.ndarray:
+        """Worst cell plus mean over cells, per member: the worst is what is claimed, the mean breaks ties.  # (members,)"""
+        bases = [orthonormal(raw) for raw in raws]
+        longest = max(len(p) for p in self.pairs)
+        hits: list[list[np.ndarray]] = [[] for _ in range(len(self.pairs) * starts)]
+        with torch.no_grad():
+            for begin in range(0, longest, _CHUNK):
+                # Claims may have different numbers of pairs: a short one repeats its last, and the rest is cut off.
+                rows = [torch.arange(begin, begin + _CHUNK).clamp(max=len(p) - 1) for p in self.pairs]
+                size = min(_CHUNK, longest - begin)
+                rows = [r[:size] for r in rows]
+                answered = self.cohort.logits(bases, rows, starts).argmax(dim=-1)
+                for member in range(len(hits)):
+                    targets = self.cohort.members[member // starts].targets[rows[member // starts]]
+                    hits[member].append((answered[member] == targets).cpu().numpy())
+        return np.array([self._score(member // starts, np.concatenate(h)) for member, h in enumerate(hits)])
+
+    def _score(self, claim: int, hits: np.ndarray) -> float:
+        rates = [float(hits[: len(self.pairs[claim])][rows].mean()) for rows in self.rows[claim]]
+        return min(rates) + sum(rates) / len(rates)
