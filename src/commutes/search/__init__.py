@@ -15,7 +15,7 @@ _HOMES: dict[str, tuple[str, ...]] = {
         "train_network",
     ),
     "commutes.search._canonical": ("canonical", "digest", "plain"),
-    "commutes.search._grid": ("Grid", "claimed_variables", "grid", "needed_width"),
+    "commutes.search._grid": ("Grid", "claimed_variables", "grid", "needed_width", "sample_values"),
     "commutes.search._hypothesis": ("Hypothesis", "load_hypothesis"),
     "commutes.search._job": ("run",),
     "commutes.search._shipped": ("find_hypothesis", "find_spec", "shipped", "shipped_folder"),
@@ -35,7 +35,7 @@ if TYPE_CHECKING:
         train_network,
     )
     from commutes.search._canonical import canonical, digest, plain
-    from commutes.search._grid import Grid, claimed_variables, grid, needed_width
+    from commutes.search._grid import Grid, claimed_variables, grid, needed_width, sample_values
     from commutes.search._hypothesis import Hypothesis, load_hypothesis
     from commutes.search._job import run
     from commutes.search._shipped import find_hypothesis, find_spec, shipped, shipped_folder
@@ -69,6 +69,7 @@ __all__ = [
     "plain",
     "read_spec",
     "run",
+    "sample_values",
     "shipped",
     "shipped_folder",
     "train_network",

@@ -111,7 +111,7 @@ def distribution(hypothesis: Hypothesis, spec: Spec) -> str | Distribution:
         where=spec.where("data.distribution"),
         got=repr(name),
         expected=f"one of {', '.join(known)}",
-        fix=f"did you mean {nearest(name, known)[0]}? otherwise define {name} = Distribution(...) in the hypothesis file",
+        fix=f"did you mean {nearest(name, known)[0]}? otherwise define {name} in the hypothesis file",
     )
 
 
@@ -147,7 +147,7 @@ def _fits(
     spec: Spec,
     table: str,
 ) -> None:
-    """Refuse options that the function does not take, so that a TypeError from within stays the user's own."""
+    """Refuse options that the function does not take; a TypeError from within is then the file's own."""
     parameters = inspect.signature(function).parameters.values()
     if any(parameter.kind is parameter.VAR_KEYWORD for parameter in parameters):
         return

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import shlex
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Annotated, Any, Literal, Self
+from typing import TYPE_CHECKING, Annotated, Any, Literal, Self
 
 from pydantic import Field, PrivateAttr, ValidationError, model_validator
 
@@ -24,6 +25,9 @@ from commutes.search._spec_parts import (
 )
 from commutes.search._spec_reading import FORMAT, apply_overrides, check_format, read_table
 from commutes.search._toml import Key, shown
+
+if TYPE_CHECKING:
+    from commutes.algorithm import Algorithm
 
 __all__ = ["Origin", "Spec", "json_schema", "read_spec"]
 
@@ -102,6 +106,18 @@ class Spec(Part):
     def resolved(self) -> dict[str, Any]:
         """The spec as plain JSON, every default filled in."""
         return self.model_dump(mode="json")
+
+    def identity(self, algorithm: Algorithm) -> dict[str, Any]:
+        """What tells this run from others: the resolved spec and the algorithm that it builds."""
+        return {"spec": self.resolved(), "algorithm": algorithm.fingerprint}
+
+    @property
+    def command(self) -> str:
+        """The command that repeats the run."""
+        name = self._origin.given or f"{self.name}.toml"
+        options = [word for text in self._origin.overrides for word in ("--set", text)]
+        # After "--" a name that begins with a dash is no option.
+        return shlex.join(["commutes", "run", *options, *(["--"] if name.startswith("-") else []), name])
 
     def where(self, key: str) -> str:
         """The file, line and key (or the override) that a message about `key` names, e.g. "claim.layers"."""

@@ -104,25 +104,38 @@ class Store:
                 cannot be written.
             ArtefactError: Its run.json is damaged.
         """
+        cls.check(folder, identity)
         ours = json.loads(canonical(identity))
-        if folder.exists() and not (folder / RUN).exists():
-            refuse_foreign(folder)
         make_folder(folder)
         data = sealed({"format": FORMAT, "identity": ours, "notes": dict(notes or {})})
         if not (folder / RUN).exists():
             create_file(folder / RUN, data)
-        # Read back in any case: another process may have been the one that created it.
-        store = cls.existing(folder)
-        changed = differences(store.identity, ours)
+        # Held against the file in any case: another process may have been the one that created it.
+        cls.check(folder, identity)
+        return cls.existing(folder)
+
+    @classmethod
+    def check(cls, folder: Path, identity: Mapping[str, Any]) -> None:
+        """Refuse what `open` would refuse, and write nothing.
+
+        Raises:
+            StoreError: The folder holds another run, or something that is no run.
+            ArtefactError: Its run.json is damaged.
+        """
+        if not folder.exists() and not folder.is_symlink():
+            return
+        if not (folder / RUN).exists():
+            refuse_foreign(folder)
+            return
+        changed = differences(cls.existing(folder).identity, json.loads(canonical(identity)))
         if changed:
             raise StoreError(
                 "the run folder belongs to another run",
                 where=shown(folder),
                 got="\n".join(changed[:6] + ([f"and {len(changed) - 6} more"] if len(changed) > 6 else [])),
-                expected="the same spec, algorithm and network as when the run was started",
+                expected="the same spec and algorithm as when the run was started",
                 fix="give another folder with --out, or another name in the spec",
             )
-        return store
 
     @classmethod
     def existing(cls, folder: Path) -> Self:
