@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import keyword
 import math
 import sys
 from collections.abc import Callable, Iterable, Mapping, Sequence
@@ -10,8 +9,16 @@ from typing import TYPE_CHECKING, Any, final, overload
 
 import numpy as np
 
-from commutes.algorithm import _draw, _identity
-from commutes.algorithm._columns import as_do, as_inputs, from_values, row_count
+from commutes.algorithm import _draw, _identity, _svg
+from commutes.algorithm._admission import admit
+from commutes.algorithm._columns import (
+    as_do,
+    as_inputs,
+    from_plain_do,
+    from_values,
+    row_count,
+    source_columns,
+)
 from commutes.algorithm._domain import Domain
 from commutes.algorithm._model import Columns, Model
 from commutes.algorithm._order import children, upstream
@@ -24,17 +31,16 @@ if TYPE_CHECKING:
     import networkx as nx
 
 MOST_INPUTS = 1_000_000
-RESERVED = frozenset({"base", "expected", "moved", "source", "stratum", "swap"})  # columns of counterfactuals
 Function = Callable[..., Any]
 
 
 @final
 class Algorithm:
-    """A causal model: variables X, each with a mechanism X = f(parents of X), inputs without one, and one output.
+    """A causal model: inputs, variables X = f(parents of X), and one output among them.
 
     The parents of a variable are the parameter names of its mechanism. Its domain is its return annotation
-    (bool, a Literal, an Enum), or `domain=`, or is found by trying the mechanism on all values of its parents.
-    Nothing can be added once the algorithm has been checked, which every use of it does first.
+    (bool, a Literal, an Enum), or `domain=`, or is found by trying the mechanism on all values of its
+    parents. Nothing can be added once the algorithm has been checked, which every use of it does first.
 
     Args:
         name: What the hypothesis is called in messages and reports.
@@ -133,9 +139,10 @@ class Algorithm:
         """Refuse everything that makes this no causal model, then freeze it; returns the algorithm itself.
 
         Raises:
-            AlgorithmError: An undeclared parent, a cycle, no output, an output that no input reaches or that is
-                constant, a variable that can never matter.
-            MechanismError: A mechanism that raises, leaves its domain, answers differently twice or never returns.
+            AlgorithmError: An undeclared parent, a cycle, no output, an output that no input reaches or that
+                is constant, a variable that can never matter.
+            MechanismError: A mechanism that raises, leaves its domain, answers differently twice or never
+                returns.
         """
         if self._model is None:
             self._model = Model(self.name, self._declared)
@@ -257,30 +264,22 @@ class Algorithm:
             do: The values of variables that are intervened on.
         """
         inputs = self.columns({name: [value] for name, value in values.items()})
-        fixed: dict[Variable, np.ndarray] = {}
-        for name, value in (do or {}).items():
-            domain = self.domain(name)
-            if value not in domain:
-                raise domain.outside(value, where=f"do({self[name].name})")
-            fixed[self[name]] = domain.encode([value])
-        return {name: self.values(name, column)[0] for name, column in self.run(inputs, fixed).items()}
+        result = self.run(inputs, from_plain_do(self, do or {}))
+        return {name: self.values(name, column)[0] for name, column in result.items()}
 
     def interchange(
         self, base: Mapping[str, np.ndarray], sources: Mapping[Any, Mapping[str, np.ndarray]]
     ) -> Columns:
-        """All variables' columns for the base inputs, each key of `sources` taking its value from its source input.
+        """All variables' columns for the base inputs, with some variables as they are for other inputs.
 
         Args:
             base: The base inputs' columns.
-            sources: For every variable that is swapped, the columns of its source inputs, as many rows as the base.
+            sources: For every variable that is swapped, the columns of its source inputs, row by row with
+                the base's.
 
         See Causal Abstractions of Neural Networks, 2106.02997.
         """
-        model, do = self._checked, {}
-        for variable, source in sources.items():
-            inputs, name = as_inputs(self, source), self[variable].name
-            do[name] = model.run(inputs, {}, row_count(inputs), upstream(model.parents, [name]))[name]
-        return self.run(base, do)
+        return self.run(base, source_columns(self, self._checked, sources))
 
     def enumerate_inputs(self, limit: int = MOST_INPUTS) -> Columns:
         """Every input once, the last variable varying fastest; refused where there are more than `limit`."""
@@ -297,17 +296,17 @@ class Algorithm:
     # Identity and pictures
 
     def input_ids(self, columns: Mapping[str, np.ndarray]) -> np.ndarray:
-        """A 64-bit id of every row's input: a function of its names and values alone.  # shape: (n,) uint64"""
+        """A 64-bit id of every row's input, made of names and values alone.  # shape: (n,) uint64"""
         return _identity.input_ids(self._checked, as_inputs(self, columns))
 
     @property
     def fingerprint(self) -> str:
-        """SHA-256 of the graph and of every mechanism's table: of what the algorithm computes, not how it is written."""
+        """SHA-256 of the graph and of every mechanism's table: of what is computed, not how it is written."""
         return self._fingerprinted.digest
 
     @property
     def table_kinds(self) -> dict[str, str]:
-        """Per variable with a mechanism, whether the fingerprint holds its "complete" table or a "sampled" one."""
+        """Per variable with a mechanism: is its table in the fingerprint "complete" or "sampled"?"""
         return dict(self._fingerprinted.kinds)
 
     def graph(self) -> nx.DiGraph:
@@ -320,7 +319,7 @@ class Algorithm:
 
     def svg(self) -> str:
         """The graph as an SVG drawing, from the inputs at the left to the output at the right."""
-        return _draw.svg(self)
+        return _svg.svg(self)
 
     def __repr__(self) -> str:
         computed = (v for v in self._declared.values() if v.kind != "input")
@@ -368,43 +367,9 @@ class Algorithm:
         parents: tuple[str, ...],
         domain: Domain | None,
     ) -> Variable:
-        self._admit(name, kind)
+        admit(self, name, kind, tuple(self._declared.values()), frozen=self._model is not None)
         variable = Variable(
             name, kind=kind, algorithm=self, mechanism=function, parent_names=parents, declared=domain
         )
         self._declared[name] = variable
         return variable
-
-    def _admit(self, name: str, kind: Kind) -> None:
-        """Refuse a variable that this algorithm cannot take."""
-        if self._model is not None:
-            raise AlgorithmError(
-                f"{self.name} has been checked and is frozen: {name} cannot be added",
-                fix="declare every variable before the algorithm is used, or build another Algorithm",
-            )
-        if not isinstance(name, str) or not name.isidentifier() or keyword.iskeyword(name) or name[0] == "_":
-            raise AlgorithmError(
-                f"not a name for a variable: {name!r}",
-                expected="a Python identifier that does not begin with an underscore",
-                fix="give it a name: name='total'" if name == "<lambda>" else "choose another name",
-            )
-        if name in RESERVED:
-            raise AlgorithmError(
-                f"{name} is a reserved name",
-                got=name,
-                expected=f"none of {', '.join(sorted(RESERVED))}",
-                fix="choose another name",
-            )
-        if name in self._declared:
-            raise AlgorithmError(
-                f"{self.name} already has a variable {name}",
-                where=repr(self),
-                fix="choose another name; in a notebook, run the cell that makes the Algorithm again first",
-            )
-        outputs = [variable.name for variable in self._declared.values() if variable.kind == "output"]
-        if kind == "output" and outputs:
-            raise AlgorithmError(
-                f"{self.name} has two outputs: {outputs[0]} and {name}",
-                expected="one output",
-                fix="let one variable return a tuple, or make one of them an inner variable",
-            )

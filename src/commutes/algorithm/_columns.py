@@ -7,11 +7,13 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from commutes.algorithm._domain import Finite
+from commutes.algorithm._finite import Finite
+from commutes.algorithm._order import upstream
 from commutes.errors import AlgorithmError, DomainError
 
 if TYPE_CHECKING:
     from commutes.algorithm._algorithm import Algorithm
+    from commutes.algorithm._model import Model
     from commutes.algorithm._variable import Variable
 
 
@@ -41,8 +43,6 @@ def from_values(algorithm: Algorithm, values: Mapping[Any, Sequence[Any]]) -> di
 
 def as_inputs(algorithm: Algorithm, columns: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
     """The inputs among `columns`, validated; other variables' columns are passed over."""
-    for name in columns:
-        algorithm[name]
     _refuse_missing(algorithm, columns)
     inputs = {
         variable.name: _valid(algorithm, variable, columns[variable.name], members=False)
@@ -64,6 +64,31 @@ def as_do(algorithm: Algorithm, do: Mapping[Any, np.ndarray], n: int) -> dict[st
                 got=f"{len(fixed[variable.name]):,} values for {n:,} inputs",
                 fix="give one value per row; nothing is repeated silently",
             )
+    return fixed
+
+
+def from_plain_do(algorithm: Algorithm, do: Mapping[Any, Any]) -> dict[Any, np.ndarray]:
+    """The columns of one row of an intervention that is given as plain values."""
+    fixed: dict[Any, np.ndarray] = {}
+    for key, value in do.items():
+        variable = _once(algorithm, key, fixed)
+        domain = algorithm.domain(variable)
+        column, bad = domain.attempt([value])
+        if bad is not None:
+            raise domain.outside(value, where=f"do({variable.name})")
+        fixed[variable.name] = column
+    return fixed
+
+
+def source_columns(
+    algorithm: Algorithm, model: Model, sources: Mapping[Any, Mapping[str, np.ndarray]]
+) -> dict[str, np.ndarray]:
+    """Per swapped variable its column for its source inputs; only what it depends on is computed."""
+    fixed: dict[str, np.ndarray] = {}
+    for key, columns in sources.items():
+        name = _once(algorithm, key, fixed).name
+        inputs = as_inputs(algorithm, columns)
+        fixed[name] = model.run(inputs, {}, row_count(inputs), upstream(model.parents, [name]))[name]
     return fixed
 
 
@@ -115,7 +140,7 @@ def _valid(algorithm: Algorithm, variable: Variable, column: np.ndarray, *, memb
             expected=f"{codes} of {domain.describe()}",
             fix=f"encode plain values: algorithm.domain({variable.name!r}).encode(values)",
         )
-    return array
+    return array.astype(np.int64 if isinstance(domain, Finite) else np.float64, copy=False)
 
 
 def _names(algorithm: Algorithm) -> str:

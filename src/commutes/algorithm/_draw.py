@@ -1,4 +1,4 @@
-"""Pictures of an algorithm: networkx, Mermaid, SVG."""
+"""An algorithm as a networkx graph and as Mermaid text."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ def graph(algorithm: Algorithm) -> nx.DiGraph:
 
 
 def mermaid(algorithm: Algorithm) -> str:
-    """The graph as a Mermaid flowchart; nodes are numbered, for some names are words of Mermaid's."""
+    """The graph as a Mermaid flowchart; nodes are numbered, for `end` and others are words of Mermaid's."""
     number = {variable: f"v{i}" for i, variable in enumerate(algorithm.variables)}
     shapes = {"input": ("([", "])"), "inner": ("[", "]"), "output": ("[[", "]]")}
     lines = ["flowchart LR"]
@@ -33,8 +33,3 @@ def mermaid(algorithm: Algorithm) -> str:
     for variable in algorithm.variables:
         lines.extend(f"  {number[parent]} --> {number[variable]}" for parent in variable.parents)
     return "\n".join(lines) + "\n"
-
-
-def svg(algorithm: Algorithm) -> str:
-    """The graph as an SVG drawing."""
-    raise AssertionError

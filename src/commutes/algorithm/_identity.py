@@ -9,10 +9,12 @@ from typing import cast
 
 import numpy as np
 
-from commutes.algorithm._domain import Domain, Finite, Space
+from commutes.algorithm._domain import Domain
+from commutes.algorithm._finite import Finite
 from commutes.algorithm._hash import hash64, mix, words
 from commutes.algorithm._mechanism import Mechanism
 from commutes.algorithm._model import Model
+from commutes.algorithm._space import Space
 from commutes.algorithm._values import framed, token
 
 
@@ -25,14 +27,13 @@ class Fingerprint:
 
 
 def input_ids(model: Model, inputs: Mapping[str, np.ndarray]) -> np.ndarray:
-    """The sum over the inputs of a mixed hash of name and value, so that the order of declaration is no matter."""
+    """Hashes of name and value, summed over the inputs: the order of declaration does not count."""
     total: np.ndarray | None = None
     for name in model.inputs:
         domain, column = model.domains[name], inputs[name]
         salt = mix(np.array([hash64(name.encode())], dtype=np.uint64))
         if isinstance(domain, Finite):
-            own = np.array([hash64(token(value)) for value in domain.values], dtype=np.uint64)
-            hashed = mix(own ^ salt)[column]
+            hashed = mix(domain.hashes ^ salt)[column]
         else:
             hashed = np.broadcast_to(salt, len(column))
             for part in words(column + 0.0).T:  # -0.0 is 0.0
@@ -61,7 +62,7 @@ def fingerprint(model: Model) -> Fingerprint:
 
 
 def _table(mechanism: Mechanism, parents: list[str]) -> bytes:
-    """The answers of a mechanism over its parents in the order given, each value as its rank among the tokens."""
+    """The answers of a mechanism, its parents in the order given, each value as its rank by token."""
     if not mechanism.complete:
         sample = mechanism.sample()
         return _ranked(mechanism.domain, mechanism.column(sample, len(sample[0])))

@@ -11,7 +11,8 @@ from typing import Any, final
 import numpy as np
 
 from commutes.algorithm import _clock
-from commutes.algorithm._domain import Domain, Finite
+from commutes.algorithm._domain import Domain
+from commutes.algorithm._finite import Finite
 from commutes.algorithm._hash import distinct_rows, hash64, mix
 from commutes.algorithm._values import ALLOWED, key, objection, plain, show, typed
 from commutes.errors import AlgorithmError, MechanismError
@@ -45,10 +46,14 @@ class Mechanism:
         self.rows = math.prod(self.sizes) if len(self.sizes) == len(sizes) else None
         self.complete = self.rows is not None and self.rows <= TABLE_ROWS
         self._memory: dict[tuple[int, ...], Any] = {}
-        self.domain = domain if domain is not None else self._discover()
+        if domain is None:
+            self.domain, self._table = self._discover()
+            self._known = np.ones(len(self._table), dtype=bool)
+            return
+        self.domain = domain
         if self.complete:
             assert self.rows is not None
-            self._table = self.domain.blank(self.rows)
+            self._table = domain.blank(self.rows)
             self._known = np.zeros(self.rows, dtype=bool)
 
     def column(self, columns: Sequence[np.ndarray], n: int) -> np.ndarray:
@@ -82,7 +87,8 @@ class Mechanism:
 
     def table(self) -> np.ndarray:
         """The complete table, shape (size of parent 1, size of parent 2, ...)."""
-        assert self.complete and self.rows is not None
+        assert self.complete
+        assert self.rows is not None
         rows = np.arange(self.rows)
         table = self.column(self.table_rows(rows), self.rows)
         return table.reshape(self.sizes + table.shape[1:])
@@ -136,26 +142,23 @@ class Mechanism:
             column[row] = self._memory[codes]
         return column
 
-    def _discover(self) -> Domain:
-        """The values that the mechanism gives over its parents' domains, in ascending order where they have one."""
+    def _discover(self) -> tuple[Finite, np.ndarray]:
+        """The values that the mechanism gives over its parents' domains, and its table.
+
+        The values are in ascending order where they have one.
+        """
         if not self.complete or self.rows is None:
-            infinite = [
-                name for name, domain in zip(self.parents, self.domains, strict=True) if domain.size is None
-            ]
-            reason = f"{', '.join(infinite)} infinite" if infinite else f"{self.rows:,} rows of its parents"
-            raise AlgorithmError(
-                f"the domain of {self.name} cannot be found by trying its mechanism ({reason})",
-                expected=f"a declared domain, or at most {TABLE_ROWS:,} rows",
-                fix="annotate the mechanism (-> bool, a Literal, an Enum) or give domain=",
-            )
+            raise self._undiscoverable()
         columns = self.table_rows(np.arange(self.rows))
+        values = list(map(plain, self._call(columns, self.rows)))
         found: dict[Any, Any] = {}
-        for row, value in enumerate(map(plain, self._call(columns, self.rows))):
+        for row, value in enumerate(values):
             why = objection(value)
             if why is not None:
                 raise self._unusable(value, why, self._row(columns, row))
             found.setdefault(key(value), value)
-        return Finite(_in_order(list(found.values())))
+        domain = Finite(_in_order(list(found.values())))
+        return domain, domain.encode(values)
 
     def _call(self, columns: Sequence[np.ndarray], n: int) -> list[Any]:
         decoded = [domain.decode(column) for domain, column in zip(self.domains, columns, strict=True)]
@@ -184,6 +187,16 @@ class Mechanism:
         )
         return f"{self.name}({', '.join(values)})"
 
+    def _undiscoverable(self) -> AlgorithmError:
+        pairs = zip(self.parents, self.domains, strict=True)
+        infinite = [name for name, domain in pairs if domain.size is None]
+        return AlgorithmError(
+            f"the domain of {self.name} cannot be found by trying its mechanism on all values of its parents",
+            got=f"infinitely many values of {', '.join(infinite)}" if infinite else f"{self.rows:,} rows",
+            expected=f"at most {TABLE_ROWS:,} rows, or a declared domain",
+            fix="annotate the mechanism (-> bool, a Literal, an Enum) or give domain=",
+        )
+
     def _raised(self, error: BaseException, where: str) -> MechanismError:
         frames = traceback.extract_tb(error.__traceback__)[1:]  # the first frame is ours
         place = f" (line {frames[-1].lineno} of {frames[-1].filename.rsplit('/', 1)[-1]})" if frames else ""
@@ -191,7 +204,7 @@ class Mechanism:
             f"the mechanism of {self.name} raised {type(error).__name__}",
             where=where,
             got=f"{type(error).__name__}: {error}{place}",
-            expected="an answer for every combination of its parents' values: interventions can bring about any",
+            expected="an answer for all values of its parents: interventions combine them freely",
             fix="make the mechanism answer these inputs too, or narrow the domains",
         )
 

@@ -1,7 +1,8 @@
-"""The checked form of an algorithm: an ordered graph whose mechanisms are total over their parents' domains."""
+"""The checked form of an algorithm: an ordered graph of mechanisms that answer all they can be asked."""
 
 from __future__ import annotations
 
+import math
 from collections.abc import Collection, Mapping
 from typing import TYPE_CHECKING, final
 
@@ -10,13 +11,14 @@ import numpy as np
 from commutes.algorithm._domain import Domain
 from commutes.algorithm._mechanism import TABLE_ROWS, Mechanism
 from commutes.algorithm._order import children, cycle, topological, upstream
+from commutes.algorithm._values import show
 from commutes.errors import AlgorithmError, nearest
 
 if TYPE_CHECKING:
     from commutes.algorithm._variable import Variable
 
 Columns = dict[str, np.ndarray]
-"""A column per variable name: int64 codes where the domain is finite, float64 (n,) or (n, width) otherwise."""
+"""Variable name to column: int64 codes where the domain is finite, else float64 (n,) or (n, width)."""
 
 
 @final
@@ -63,7 +65,7 @@ class Model:
     def grid(self) -> Columns:
         """Every input once; the last input varies fastest."""
         sizes = [self.domains[name].size or 0 for name in self.inputs]
-        codes = np.unravel_index(np.arange(int(np.prod(sizes))), sizes)
+        codes = np.unravel_index(np.arange(math.prod(sizes)), sizes)
         return dict(zip(self.inputs, codes, strict=True))
 
     def _compile(self, variable: Variable) -> None:
@@ -79,32 +81,34 @@ class Model:
         self.domains[name] = mechanism.domain
 
     def _check_meaning(self, name: str) -> None:
-        """Refuse an output that is constant and a variable that no value of any other can make matter."""
-        real = {key: tuple(self._real_parents(key)) for key in self.order}
-        idle = [key for key in self.order if key not in upstream(real, [self.output])]
+        """Refuse an output that is constant and a variable that cannot matter, where tables can prove it."""
         sizes = [self.domains[key].size for key in self.inputs]
-        if None not in sizes and np.prod([float(size or 0) for size in sizes]) <= TABLE_ROWS:
+        if all(size is not None for size in sizes) and math.prod(size or 0 for size in sizes) <= TABLE_ROWS:
             inputs = self.grid()
-            answers = self.run(inputs, {}, len(inputs[self.inputs[0]]), self.order)[self.output]
+            n = len(inputs[self.inputs[0]])
+            answers = self.run(inputs, {}, n, self.order)[self.output]
             if (answers == answers[:1]).all():
                 raise AlgorithmError(
-                    f"the output of {name} is constant: {self.output} never changes",
-                    got=f"{self.domains[self.output].decode(answers[:1])[0]!r} for all {len(answers):,} inputs",
+                    f"the output of {name} is constant",
+                    where=self.output,
+                    got=f"{show(self.domains[self.output].decode(answers[:1])[0])} for all {n:,} inputs",
                     expected="an output that depends on the inputs",
                     fix=f"look at the mechanism of {self.output} and at the domains of the inputs",
                 )
+        relevant = upstream({key: self._real_parents(key) for key in self.order}, [self.output])
+        idle = [key for key in self.order if key not in relevant]
         if idle:
-            heir = children(self.parents)[idle[0]]
+            last = idle[-1]  # its children do matter, so it is their mechanisms that pass it over
+            heirs = ", ".join(children(self.parents)[last])
             raise AlgorithmError(
-                f"{idle[0]} can never matter: no value of it ever changes {self.output}",
-                where=f"{idle[0]} -> {', '.join(heir)}",
-                got=f"the mechanism{'s' if len(heir) > 1 else ''} of {', '.join(heir)} give{'' if len(heir) > 1 else 's'}"
-                f" the same whatever {idle[0]} is",
-                fix=f"use {idle[0]} in a mechanism, or leave it out",
+                f"{last} can never matter: whatever its value, {self.output} stays the same",
+                where=f"{last} -> {heirs}",
+                got=f"mechanisms that give the same for every value of {last}: {heirs}",
+                fix=f"use {last} in a mechanism, or leave it out",
             )
 
     def _real_parents(self, name: str) -> list[str]:
-        """The parents on which the mechanism depends; all of them where there is no complete table to tell."""
+        """The parents on which the mechanism depends; all where there is no complete table to tell."""
         mechanism = self.mechanisms.get(name)
         if mechanism is None or not mechanism.complete:
             return list(self.parents[name])

@@ -12,7 +12,8 @@ from typing import Any, Literal
 
 import numpy as np
 
-from commutes.algorithm._domain import Domain, Finite
+from commutes.algorithm._domain import Domain
+from commutes.algorithm._finite import Finite
 from commutes.algorithm._values import show, typed
 from commutes.errors import AlgorithmError, DomainError
 
@@ -89,9 +90,7 @@ def as_domain(domain: object, *, where: str) -> Domain:
         if isinstance(domain, np.ndarray) and domain.ndim:
             return Finite(domain.tolist() if domain.ndim == 1 else map(tuple, domain.tolist()))
     except DomainError as error:
-        error.where = f"{error.where or 'the domain'} of {where}".replace(
-            "of the domain of", "of the domain of"
-        )
+        error.where = f"{error.where or 'the domain'} of {where}"
         raise
     hint = "write sorted(...): a set has no order" if isinstance(domain, (set, frozenset)) else None
     raise DomainError(
@@ -142,14 +141,14 @@ def _annotated_domain(
                 f"the return annotation of {name} cannot be read: {type(error).__name__}: {error}",
                 where=location(function),
                 got=f"-> {annotation}",
-                expected="bool, a Literal or an Enum whose name is known there; or another annotation that is valid",
+                expected="an annotation whose names are known where the mechanism is written",
                 fix=f"correct it, or give the domain: domain=[...] for {name}",
             ) from error
     return _from_annotation(annotation)
 
 
 def _from_annotation(annotation: Any) -> Domain | None:
-    """`bool`, `Literal[...]`, an Enum class, or a union of these; other annotations say nothing of the values."""
+    """The values of `bool`, `Literal[...]`, an Enum class or a union of these; None for others."""
     if annotation is bool:
         return Finite((False, True))
     if isinstance(annotation, type) and issubclass(annotation, Enum):

@@ -40,7 +40,7 @@ def objection(value: Any) -> str | None:
 
 
 def key(value: Any) -> Hashable:
-    """A dictionary key that keeps True apart from 1 (Python does not) and takes 1 and 1.0 for the same number."""
+    """A dictionary key under which True is not 1, as it is in Python, while 1 and 1.0 are the same number."""
     kind = type(value)
     if kind is int or kind is float:
         return ("number", value)
@@ -89,9 +89,9 @@ def typed(value: Any) -> str:
     return f"{show(value)} ({type(value).__name__})"
 
 
-def listed(values: Iterable[Any], most: int = 8) -> str:
+def listed(values: Iterable[Any], most: int = 6) -> str:
     """`{0, 1, 2, ...}`, the values in their order, the middle left out where there are many."""
     shown = [show(value, 24) for value in values]
     if len(shown) > most:
-        shown = [*shown[: most - 2], "...", shown[-1]]
+        shown = [*shown[: most // 2], "...", shown[-1]]
     return "{" + ", ".join(shown) + "}"
