@@ -111,7 +111,7 @@ def sample_report(changes: dict[str, str] | None = None, sought: str = "R2") -> 
     answers = dict.fromkeys(FIGURES, "supported") | (changes or {})
     checks = []
     for item in CATALOGUE:
-        sentence, figures = FIGURES.get(item.id, ("", {}))
+        sentence, figures = FIGURES.get(item.id, ("", {})) if answers.get(item.id) not in (None, "not run") else ("", {})
         answer = answers.get(item.id, "not run")
         checks.append({
             "id": item.id, "name": item.name, "question": item.question, "gate": item.gate, "answer": answer,

@@ -55,8 +55,8 @@ _FOUNDATION = (
 )
 _CONTROL = "Designing and Interpreting Probes with Control Tasks, arXiv:1909.03368"
 _SANITY = "Sanity Checks for Saliency Maps, arXiv:1810.03292"
-_ILLUSION = "Is This the Subspace You Are Looking for? An Interpretability Illusion for Subspace Activation " \
-    "Patching, arXiv:2311.17030"  # fmt: skip
+_ILLUSION = "Is This the Subspace You Are Looking for? An Interpretability Illusion for Subspace " \
+    "Activation Patching, arXiv:2311.17030"  # fmt: skip
 _REPLY = 'A Reply to Makelov et al. (2023)\'s "Interpretability Illusion" Arguments, arXiv:2401.12631'
 _RAVEL = "RAVEL: Evaluating Interpretability Methods on Disentangling Language Model Representations, " \
     "arXiv:2402.17700"  # fmt: skip
@@ -101,9 +101,9 @@ CATALOGUE: tuple[CatalogueEntry, ...] = (
         (_IDENTIFIABLE,),
     ),
     CatalogueEntry(
-        "A4", "margin recovery", "Does a swap move the margin between the answers as far as a natural input "
-        "does?", "R3", "upper bound of the share outside [.8, 1.25] below .1", "two passes for each effective "
-        "pair", 3, (_PATCHING,),
+        "A4", "margin recovery", "Does a swap move the margin between the answers as far as a natural "
+        "input does?", "R3", "upper bound of the share outside [.8, 1.25] below .1",
+        "two passes for each effective pair", 3, (_PATCHING,),
     ),
     CatalogueEntry(
         "A5", "map capacity", "Is the map too powerful, so that it would align anything?", "R2",
@@ -143,8 +143,8 @@ CATALOGUE: tuple[CatalogueEntry, ...] = (
         "elsewhere?", None, "a floor only", _ONCE, 2, (_DAS,),
     ),
     CatalogueEntry(
-        "B4", "simpler methods", "Would a difference of means, a probe or the whole vector have done as well?",
-        None, "diagnostic", "closed forms and one pass for each pair", 8, (_AXBENCH,),
+        "B4", "simpler methods", "Would a difference of means, a probe or the whole vector have done as "
+        "well?", None, "diagnostic", "closed forms and one pass for each pair", 8, (_AXBENCH,),
     ),
     CatalogueEntry(
         "B5", "permuted labels", "What is reached on a network trained on shuffled answers?", None,
@@ -209,8 +209,8 @@ CATALOGUE: tuple[CatalogueEntry, ...] = (
     ),
     CatalogueEntry(
         "D4", "agreement under upstream perturbation", "When something upstream changes, does the network "
-        "follow what its variables then say?", "R3", "lower bound where the decoded value changed at least .9 "
-        "of clean agreement; vacuous under redundancy", "one pass for each pair and upstream unit", 10,
+        "follow what its variables then say?", "R3", "lower bound where the decoded value changed at least "
+        ".9 of clean agreement; vacuous under redundancy", "one pass for each pair and upstream unit", 10,
         (_FOUNDATION,),
     ),
     CatalogueEntry(

@@ -2,17 +2,27 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Sequence
 
 from pydantic import JsonValue
 
 from commutes.report._schema import CellRecord, EvaluationRecord, RateRecord, TransitionRecord
-from commutes.report._text import clean, count, interval, paint, plural, share, table, width_of
+from commutes.report._text import clean, count, interval, paint, plural, share, table, width_of, wrap
 
 __all__ = ["cell_lines", "companion_lines", "data_words", "floor_names", "rate_words", "value_words"]
 
-_SHORT = {"do nothing": "nothing", "best constant": "constant", "random subspace": "random"}
 INDENT = "  "
+_SHORT = {"do nothing": "nothing", "best constant": "constant", "random subspace": "random"}
+_FLOOR_WORDS = {
+    "do nothing": "the base's own answer",
+    "best constant": "the commonest expected answer",
+    "random subspace": "as many random coordinates there",
+}
+# Both tables begin their figures in the same column, so that the eye can run down all rates.
+_NAMES = 24
+_N = 7
+# A variable of many values has hundreds of transitions; the lowest are the ones to look at.
+_MOST = 8
 
 
 def rate_words(rate: RateRecord | None) -> str:
@@ -30,14 +40,12 @@ def value_words(value: JsonValue) -> str:
     return clean(value)
 
 
-def data_words(e: EvaluationRecord) -> str:
-    """On what the measurement was made: pairs, inputs, part, distribution."""
+def data_words(e: EvaluationRecord, *, distribution: bool = True) -> str:
+    """On what the measurement was made: part, pairs, inputs and, where asked, their distribution."""
     part = f"{clean(e.part)} split" if e.part else "one part"
     domain = ", complete domain" if e.census else ""
-    return (
-        f"{part}, {plural(e.n, 'pair')} over {plural(e.distinct_inputs, 'distinct input')}{domain}; "
-        f"inputs drawn {clean(e.distribution)}"
-    )
+    drawn = f"; inputs: {clean(e.distribution)}" if distribution else ""
+    return f"{part}, {plural(e.n, 'pair')} over {plural(e.distinct_inputs, 'distinct input')}{domain}{drawn}"
 
 
 def floor_names(e: EvaluationRecord) -> list[str]:
@@ -52,27 +60,34 @@ def cell_lines(e: EvaluationRecord, width: int, colour: bool) -> list[str]:
     # Where every input is used once, the number of inputs says nothing that n does not.
     with_inputs = any(cell.rate is not None and cell.rate.method != "disjoint" for cell in e.cells)
     head = ["swap", "stratum", "IIA", "95 % interval", "n"] + (["inputs"] if with_inputs else [])
-    head += [clean(_SHORT.get(name, name)) for name in floors] + [""]
-    rows = [head]
+    rows = [[*head, *(clean(_SHORT.get(name, name)) for name in floors), ""]]
     previous = None
     for cell in e.cells:
-        mark = _is_worst(cell, e)
-        row = ["" if cell.swap == previous else clean(cell.swap), clean(cell.stratum)]
-        row += _rate_cells(cell) + ([count(cell.inputs)] if with_inputs else [])
+        row = ["" if cell.swap == previous else clean(cell.swap), clean(cell.stratum), *_cell_figures(cell)]
+        row += [count(cell.inputs)] if with_inputs else []
         row += [share(cell.floors.get(name)) for name in floors]
-        rows.append([*row, "← worst" if mark else _status(cell)])
+        rows.append([*row, _mark(cell, e)])
         previous = cell.swap
-    return _emphasised(_laid_out(rows, width), colour)
+    above = " " * _column_of_floors(rows, len(head)) + "what a rival scores"
+    lines = _laid_out(rows, width)
+    if floors and len(above) <= width and len(lines) == len(rows):
+        lines = [above, *lines]
+    return [paint(line, _style(line, i < len(lines) - len(rows) + 1), colour) for i, line in enumerate(lines)]
 
 
-def _rate_cells(cell: CellRecord) -> list[str]:
+def _style(line: str, heading: bool) -> str:
+    return "dim" if heading else "bold" if line.endswith("← worst") else ""
+
+
+def _cell_figures(cell: CellRecord) -> list[str]:
     if cell.rate is None or cell.rate.n == 0:
         return ["—", "impossible" if cell.status == "impossible" else "no pairs", "0"]
-    exact = cell.rate.method == "census"
-    return [share(cell.rate.rate), interval(cell.rate.low, cell.rate.high, exact=exact), count(cell.rate.n)]
+    return _figures(cell.rate)
 
 
-def _status(cell: CellRecord) -> str:
+def _mark(cell: CellRecord, e: EvaluationRecord) -> str:
+    if _is_worst(cell, e):
+        return "← worst"
     return "too small" if cell.status == "too small" else ""
 
 
@@ -80,24 +95,34 @@ def _is_worst(cell: CellRecord, e: EvaluationRecord) -> bool:
     return e.worst is not None and (cell.swap, cell.stratum) == (e.worst.swap, e.worst.stratum)
 
 
-def _laid_out(rows: Sequence[Sequence[str]], width: int) -> list[str]:
-    """The rows as lines of at most `width`: names share what the figures leave."""
+def _limits(rows: Sequence[Sequence[str]], width: int) -> dict[int, int]:
+    """Greatest widths: figures keep theirs, the two names share what is left."""
     widths = [max(width_of(row[i]) for row in rows) for i in range(len(rows[0]))]
     figures = sum(min(w, 14) for w in widths[2:]) + 2 * (len(widths) - 1)
     room = max(16, width - len(INDENT) - figures)
-    # The stratum's name is the one that has few forms; the swapped set gives way first.
     stratum = min(widths[1], max(8, room - 8))
-    limits = {0: max(6, room - stratum), 1: stratum} | dict.fromkeys(range(2, len(widths)), 14)
-    lines = table(rows, right=range(4, len(widths) - 1), limits=limits)
-    return [INDENT + line for line in lines]
+    return {0: max(6, room - stratum), 1: stratum} | dict.fromkeys(range(2, len(widths)), 14)
 
 
-def _emphasised(lines: list[str], colour: bool) -> list[str]:
-    styled = []
-    for i, line in enumerate(lines):
-        style = "dim" if i == 0 else "bold" if line.endswith("← worst") else ""
-        styled.append(paint(line, style, colour))
-    return styled
+def _laid_out(rows: Sequence[Sequence[str]], width: int) -> list[str]:
+    limits = _limits(rows, width)
+    names = min(max(width_of(row[0]) for row in rows), limits[0])
+    least = {1: min(limits[1] + limits[0] - names, _NAMES - 2 - names), 2: 5, 3: 14, 4: _N}
+    return _grid(rows, limits | {1: max(limits[1], least[1])}, least, right=range(4, len(rows[0]) - 1))
+
+
+def _grid(
+    rows: Sequence[Sequence[str]], limits: dict[int, int], least: dict[int, int], *, right: Iterable[int]
+) -> list[str]:
+    """Rows in columns of at least and at most so many characters."""
+    # A first row of no-break spaces holds the columns open, and is taken away again.
+    ruler = ["\u00a0" * least.get(i, 0) for i in range(len(rows[0]) if rows else 0)]
+    return [INDENT + line for line in table([ruler, *rows], right=right, limits=limits)[1:]]
+
+
+def _column_of_floors(rows: Sequence[Sequence[str]], first: int) -> int:
+    line = _laid_out(rows, 10_000)[0]
+    return line.index(rows[0][first]) if first < len(rows[0]) - 1 else 0
 
 
 def companion_lines(
@@ -109,42 +134,79 @@ def companion_lines(
         e: The evaluation.
         width: The widest line.
         untrained: Further rows, of refits on untrained networks.
-        full: Whether every transition is listed, or only the lowest of each swapped set.
+        full: Whether every change of value is listed, or only the lowest of each swapped set.
     """
-    rows = [["behaviour", *_figures(e.accuracy), "answers equal to the algorithm's, nothing swapped"]]
+    groups = [
+        _summary_rows(e),
+        [*_swap_rows(e), *_change_rows(e, full)],
+        [*_floor_rows(e), *untrained],
+    ]
+    least = {0: _NAMES, 1: 5, 2: 14, 3: _N}
+    limits = {0: _NAMES, 4: max(16, width - len(INDENT) - sum(least.values()) - 8)}
+    lines: list[str] = []
+    for group in groups:
+        lines += ["", *_grid(group, limits, least, right=[3])] if group else []
+    for swap, names in e.not_excluded.items():
+        if names:
+            rivals = ", ".join(clean(name) for name in names)
+            words = f"swap {clean(swap)}: this data does not exclude {rivals}"
+            lines += [INDENT + line for line in wrap(words, width - len(INDENT))]
+    return lines
+
+
+def _summary_rows(e: EvaluationRecord) -> list[list[str]]:
+    rows = [["behaviour", *_figures(e.accuracy), "nothing swapped: the network's accuracy"]]
     if e.worst is not None:
         where = f"{clean(e.worst.swap)} · {clean(e.worst.stratum)}"
-        words = f"the headline: {where}, the lowest of {plural(e.worst.cells, 'gated cell')}"
         bounds = interval(e.worst.low, e.worst.high, exact=e.census)
-        rows.append(["worst cell", share(e.worst.rate), bounds, _n_of_worst(e), words])
-    rows.append(["overall", *_figures(e.overall), "all pairs, as they were drawn"])
-    natural = interval(e.natural.low, e.natural.high, exact=e.census)
-    rows.append(
-        [
-            "natural",
-            share(e.natural.rate),
-            natural,
-            count(e.n),
-            "strata weighted as the distribution has them",
-        ]
-    )
-    rows.append(["effective", *_figures(e.effective), "pairs whose answer the swap should change"])
-    for item in e.variables:
-        words = f"all strata of {clean(item.swap)}; natural {share(item.natural)}"
-        rows.append([f"swap {clean(item.swap)}", *_figures(item.rate), words])
-    rows += [
-        [f"floor: {clean(name)}", *_figures(rate), _FLOOR.get(name, "")] for name, rate in e.floors.items()
+        n = next((cell.rate.n for cell in e.cells if _is_worst(cell, e) and cell.rate is not None), 0)
+        words = f"{where}, lowest of {plural(e.worst.cells, 'gated cell')}"
+        rows.append(["worst cell (headline)", share(e.worst.rate), bounds, count(n), words])
+    natural = [share(e.natural.rate), interval(e.natural.low, e.natural.high, exact=e.census), count(e.n)]
+    return [
+        *rows,
+        ["overall", *_figures(e.overall), "all pairs as drawn"],
+        ["natural", *natural, "strata as common as in the distribution"],
+        ["effective", *_figures(e.effective), "pairs whose answer the swap must change"],
     ]
-    rows += [list(row) for row in untrained]
-    lines = [INDENT + line for line in table(rows, right=[3], limits={0: 24, 4: max(20, width - 60)})]
-    return lines + _excluded_lines(e) + _change_lines(e, full)
 
 
-_FLOOR = {
-    "do nothing": "the base's own answer",
-    "best constant": "the commonest expected answer",
-    "random subspace": "as many random coordinates at the same place",
-}
+def _swap_rows(e: EvaluationRecord) -> list[list[str]]:
+    return [
+        [f"swap {clean(v.swap)}", *_figures(v.rate), f"all its strata; natural {share(v.natural)}"]
+        for v in e.variables
+    ]
+
+
+def _floor_rows(e: EvaluationRecord) -> list[list[str]]:
+    return [
+        [f"floor: {clean(name)}", *_figures(rate), _FLOOR_WORDS.get(name, "")]
+        for name, rate in e.floors.items()
+    ]
+
+
+def _change_rows(e: EvaluationRecord, full: bool) -> list[list[str]]:
+    rows: list[list[str]] = []
+    for what, records in (("value", e.transitions), ("answer", e.directions)):
+        for swap in dict.fromkeys(record.swap for record in records):
+            own = [record for record in records if record.swap == swap]
+            rows += _lowest_rows(what, own, _MOST if full else 1)
+    return rows
+
+
+def _lowest_rows(what: str, own: Sequence[TransitionRecord], most: int) -> list[list[str]]:
+    measured = [record for record in own if record.rate.rate is not None]
+    lowest = sorted(measured, key=lambda record: (record.rate.rate or 0.0, record.rate.n))[:most]
+    note = (
+        f", {'lowest' if most == 1 else 'among the lowest'} of {len(own)}" if len(lowest) < len(own) else ""
+    )
+    return [_change_row(what, record, note) for record in lowest]
+
+
+def _change_row(what: str, record: TransitionRecord, note: str) -> list[str]:
+    name = f"{clean(record.swap)}, {what} changes"
+    change = f"{value_words(record.from_)} to {value_words(record.to)}"
+    return [name, *_figures(record.rate), change + note]
 
 
 def _figures(rate: RateRecord | None) -> list[str]:
@@ -152,43 +214,3 @@ def _figures(rate: RateRecord | None) -> list[str]:
         return ["—", "not measured", "0"]
     exact = rate.method == "census"
     return [share(rate.rate), interval(rate.low, rate.high, exact=exact), count(rate.n)]
-
-
-def _n_of_worst(e: EvaluationRecord) -> str:
-    rate = next((cell.rate for cell in e.cells if _is_worst(cell, e)), None)
-    return count(rate.n) if rate is not None else "—"
-
-
-def _excluded_lines(e: EvaluationRecord) -> list[str]:
-    return [
-        f"{INDENT}not excluded by this data, swap {clean(swap)}: {', '.join(clean(name) for name in names)}"
-        for swap, names in e.not_excluded.items()
-        if names
-    ]
-
-
-def _change_lines(e: EvaluationRecord, full: bool) -> list[str]:
-    lines: list[str] = []
-    for title, records in (("change of value", e.transitions), ("change of answer", e.directions)):
-        grouped: dict[str, list[TransitionRecord]] = {}
-        for record in records:
-            grouped.setdefault(record.swap, []).append(record)
-        rows = [_change_row(title, swap, record) for swap, record in _picked(grouped, full)]
-        lines += [INDENT + line for line in table(rows, right=[4], limits={0: 24, 1: 30})]
-    return lines
-
-
-def _picked(grouped: Mapping[str, list[TransitionRecord]], full: bool) -> list[tuple[str, TransitionRecord]]:
-    picked: list[tuple[str, TransitionRecord]] = []
-    for swap, records in grouped.items():
-        measured = [r for r in records if r.rate.rate is not None]
-        if full:
-            picked += [(swap, record) for record in records]
-        elif measured:
-            picked.append((swap, min(measured, key=lambda r: (r.rate.rate or 0.0, r.rate.n))))
-    return picked
-
-
-def _change_row(title: str, swap: str, record: TransitionRecord) -> list[str]:
-    change = f"{clean(swap)}: {value_words(record.from_)} to {value_words(record.to)}"
-    return [title, change, *_figures(record.rate)]

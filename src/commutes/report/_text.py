@@ -122,7 +122,7 @@ def wrap(text: str, columns: int) -> list[str]:
     """
     lines: list[str] = []
     line = ""
-    for word in re.split(r"[ ]+", text.strip(" ")):
+    for word in re.split(r"[ ]+", _FIGURE.sub(_glued, text.strip(" "))):
         candidate = f"{line} {word}" if line else word
         if width_of(candidate) <= columns:
             line = candidate
@@ -131,7 +131,16 @@ def wrap(text: str, columns: int) -> list[str]:
             lines.append(line)
         *full, line = _cut(word, columns)
         lines.extend(full)
-    return [*lines, line] if line or not lines else lines
+    return [part.replace(_GLUE, " ") for part in ([*lines, line] if line or not lines else lines)]
+
+
+# An interval, or a number with what it counts, is read as one; a line does not break inside it.
+_GLUE = "\u00a0"
+_FIGURE = re.compile(r"\[[^\[\] ]{1,8}, [^\[\] ]{1,8}\]|\bn = (?=\d)|(?<=\d) %")
+
+
+def _glued(match: re.Match[str]) -> str:
+    return match[0].replace(" ", _GLUE)
 
 
 def _cut(word: str, columns: int) -> list[str]:

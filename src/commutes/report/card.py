@@ -7,7 +7,7 @@ from typing import Any
 
 from commutes.report._measured import INDENT, cell_lines, companion_lines, data_words, rate_words
 from commutes.report._schema import CheckRecord, EvaluationRecord, RateRecord, ReportRecord
-from commutes.report._text import clean, count, interval, number, paint, plural, share, table, width_of, wrap
+from commutes.report._text import clean, count, interval, number, pad, paint, plural, share, wrap
 from commutes.report.catalogue import LEVELS, entry
 from commutes.report.record import as_evaluation, as_report
 
@@ -40,7 +40,9 @@ def card(record: Mapping[str, Any] | ReportRecord, *, width: int = 100, colour: 
     lines = [paint(line, style, colour) for line in wrap(clean(r.headline), width)]
     lines += [_verdict_line(r), "─" * width]
     lines += _claim_lines(r, width)
-    lines += ["", *_measurement(r.evaluation, width, colour, untrained=_untrained_rows(r.checks))]
+    untrained = _untrained_rows(r.checks)
+    drawn = r.claim.distribution
+    lines += ["", *_measurement(r.evaluation, width, colour, untrained=untrained, drawn=drawn)]
     lines += ["", *_check_lines(r, width, colour)]
     lines += ["─" * width, *_closing_lines(r, width)]
     return "\n".join(line.rstrip() for line in lines)
@@ -77,28 +79,29 @@ def _labelled(label: str, text: str, width: int) -> list[str]:
 
 def _claim_lines(r: ReportRecord, width: int) -> list[str]:
     c = r.claim
-    lines = _labelled("Claim", clean(c.words), width)
     places = [
-        [clean(v.name), clean(v.site), clean(v.featurizer), f"{plural(v.k, 'coordinate')}: {_coordinates(v)}"]
+        f"{clean(v.name)} at {clean(v.site)}, {clean(v.featurizer)}, "
+        f"{plural(v.k, 'coordinate')}: {_coordinates(v.coordinates)}"
         for v in c.variables
     ]
-    room = (width - _LABEL - 6) // 4
-    for i, line in enumerate(table(places, limits=dict.fromkeys(range(4), room))):
-        lines.append(f"{'Where' if i == 0 else '':<{_LABEL}}{line}")
-    lines += _labelled("Hypothesis", f"{clean(c.algorithm)} ({_short(c.algorithm_fingerprint)})", width)
-    lines += _labelled("Network", f"{clean(c.network)} ({_short(c.network_fingerprint)})", width)
-    lines += _labelled("Mode", f"{clean(c.mode)}; inputs drawn {clean(c.distribution)}", width)
     scope = " · ".join(f"{clean(key)}: {clean(value)}" for key, value in c.scope.items())
+    opened = {0: "not opened yet", 1: "opened once"}.get(c.opened, f"opened {count(c.opened)} times")
+    lines = _labelled("Claim", clean(c.words), width)
+    for i, place in enumerate(places):
+        lines += _labelled("Where" if i == 0 else "", place, width)
+    lines += _labelled(
+        "Hypothesis", f"{clean(c.algorithm)}, fingerprint {_short(c.algorithm_fingerprint)}", width
+    )
+    lines += _labelled("Network", f"{clean(c.network)}, fingerprint {_short(c.network_fingerprint)}", width)
+    lines += _labelled("Mode", clean(c.mode), width)
+    lines += _labelled("Inputs", clean(c.distribution), width)
     lines += _labelled("Scope", scope or "not stated", width)
-    opened = plural(c.opened, "time")
-    fixed = f"claim {_short(c.fingerprint)}, fixed before the test split was opened; opened {opened}"
+    fixed = f"claim {_short(c.fingerprint)}, fixed before the test split was opened; {opened}"
     return lines + _labelled("Fixed", fixed, width)
 
 
-def _coordinates(variable: Any) -> str:
-    if isinstance(variable.coordinates, str):
-        return clean(variable.coordinates)
-    return ", ".join(str(i) for i in variable.coordinates)
+def _coordinates(coordinates: str | tuple[int, ...]) -> str:
+    return clean(coordinates) if isinstance(coordinates, str) else ", ".join(str(i) for i in coordinates)
 
 
 def _short(fingerprint: str) -> str:
@@ -112,15 +115,16 @@ def _measurement(
     *,
     untrained: Sequence[Sequence[str]] = (),
     full: bool = False,
+    drawn: str | None = None,
 ) -> list[str]:
     title = "IIA, the share of pairs answered as the algorithm answers after the same swap"
     lines = [paint(title, "bold", colour)]
     if e.label:
         lines.append(INDENT + paint(clean(e.label).upper(), "bold yellow", colour))
-    lines += [INDENT + line for line in wrap(data_words(e), width - 2)]
-    lines += ["", *cell_lines(e, width, colour), ""]
+    lines += [INDENT + line for line in wrap(data_words(e, distribution=e.distribution != drawn), width - 2)]
+    lines += ["", *cell_lines(e, width, colour)]
     lines += companion_lines(e, width, untrained=untrained, full=full)
-    return lines + [INDENT + line for line in wrap(_self_checks(e), width - 2)]
+    return [*lines, "", *(INDENT + line for line in wrap(_self_checks(e), width - 2))]
 
 
 def _self_checks(e: EvaluationRecord) -> str:
@@ -141,7 +145,7 @@ def _untrained_rows(checks: Sequence[CheckRecord]) -> list[list[str]]:
     b1 = next((check for check in checks if check.id == "B1"), None)
     refits = b1.figures.get("refits") if b1 is not None else None
     if b1 is None or b1.answer == "not run" or not isinstance(refits, list) or not refits:
-        return [["untrained", "—", "not run", "0", "refits on untrained networks"]]
+        return [["untrained networks", "—", "not run", "0", "refits of the same procedure"]]
     rates = [_rate_of(item) for item in refits]
     shown = " ".join(share(rate) for rate, _ in rates)
     sizes = sorted({n for _, n in rates if n is not None})
@@ -151,11 +155,10 @@ def _untrained_rows(checks: Sequence[CheckRecord]) -> list[list[str]]:
     known = [rate for rate, _ in rates if rate is not None]
     mean = sum(known) / len(known) if known else None
     null = b1.figures.get("null")
-    low, high = (
-        (_float(null.get("low")), _float(null.get("high"))) if isinstance(null, dict) else (None, None)
-    )
-    words = f"mean of {plural(len(rates), 'refit')} on untrained networks: {shown}{each}"
-    return [["untrained", share(mean), interval(low, high), str(len(rates)), words]]
+    bounds = null if isinstance(null, dict) else {}
+    bracket = interval(_float(bounds.get("low")), _float(bounds.get("high")))
+    words = f"{shown}: {plural(len(rates), 'refit')}{each}"
+    return [["untrained networks", share(mean), bracket, str(len(rates)), words]]
 
 
 def _rate_of(item: Any) -> tuple[float | None, int | None]:
@@ -178,10 +181,9 @@ def _check_lines(r: ReportRecord, width: int, colour: bool) -> list[str]:
     lines = [paint("Checks, each an attempt to break the claim; not run is never a pass", "bold", colour)]
     for rank, level in enumerate(LEVELS[1:], start=1):
         members = [check for check in r.checks if _level_of_check(check.id) == level.name]
-        own = [
-            c for c in members if c.answer != "not run" or (rank <= sought and _needed(c.id, level.requires))
-        ]
-        rest = [c for c in members if c not in own]
+        needed = {id for group in level.requires for id in group} if rank <= sought else set()
+        own = [check for check in members if check.answer != "not run" or check.id in needed]
+        rest = [check for check in members if check not in own]
         lines.append(f"{level.name} {level.word}")
         lines += _rows(own, width, colour) + _not_run(rest, width, colour)
     others = [check for check in r.checks if _level_of_check(check.id) is None]
@@ -197,10 +199,6 @@ def _level_of_check(id: str) -> str | None:
         return None
 
 
-def _needed(id: str, requires: tuple[tuple[str, ...], ...]) -> bool:
-    return any(id in group for group in requires)
-
-
 def _rows(checks: Sequence[CheckRecord], width: int, colour: bool) -> list[str]:
     lines: list[str] = []
     indent = 2 + 4 + 24 + 2 + 12 + 2
@@ -212,10 +210,8 @@ def _rows(checks: Sequence[CheckRecord], width: int, colour: bool) -> list[str]:
             left = name[i] if i < len(name) else ""
             answer = f"{check.answer:<12}" if i == 0 else " " * 12
             text = said[i] if i < len(said) else ""
-            left += " " * (24 - width_of(left))
-            lines.append(
-                f"  {id:<4}{left}  {paint(answer, _COLOURS[check.answer], colour and i == 0)}  {text}"
-            )
+            painted = paint(answer, _COLOURS[check.answer], colour and i == 0)
+            lines.append(f"  {id:<4}{pad(left, 24)}  {painted}  {text}")
     return lines
 
 
@@ -232,35 +228,45 @@ def _sentence(check: CheckRecord) -> str:
 def _not_run(checks: Sequence[CheckRecord], width: int, colour: bool) -> list[str]:
     if not checks:
         return []
-    listed = ", ".join(f"{clean(check.id)} {clean(check.name)}" for check in checks)
-    head, *rest = wrap(f"not run: {listed}", width - 2)
-    return [paint(f"  {line}", "dim", colour) for line in [head, *rest]]
+    # No-break spaces keep an id beside its name; the wrapping gives them back as spaces.
+    listed = "\u00a0· ".join(
+        f"{clean(check.id)} {clean(check.name)}".replace(" ", "\u00a0") for check in checks
+    )
+    return [paint(f"  {line}", "dim", colour) for line in wrap(f"not run: {listed}", width - 2)]
 
 
 def _closing_lines(r: ReportRecord, width: int) -> list[str]:
     thresholds = " · ".join(f"{clean(name)} {number(value)}" for name, value in r.thresholds.items())
     lines = _labelled("Thresholds", thresholds or "none declared", width)
     lines += _labelled("Not tested", _not_tested(r), width)
-    lines += _labelled("Cost", _pairs(r.cost), width)
+    lines += _labelled("Cost", _cost(r.cost), width)
     lines += _labelled("Seeds", _pairs(r.seeds), width)
-    lines += _labelled(
-        "Made with", " · ".join([f"commutes {clean(r.commutes)}", _pairs(r.environment)]), width
-    )
+    lines += _labelled("Made with", f"commutes {clean(r.commutes)} · {_pairs(r.environment)}", width)
     lines += _labelled("Reproduce", clean(r.reproduce), width)
     return lines + _labelled("Next", clean(r.upgrade), width)
 
 
-def _pairs(values: Mapping[str, Any]) -> str:
-    shown = [f"{clean(name).replace('_', ' ')} {_plain_words(value)}" for name, value in values.items()]
+def _cost(cost: Mapping[str, Any]) -> str:
+    shown = []
+    for name, value in cost.items():
+        words = clean(name).replace("_", " ")
+        shown.append(
+            f"{number(value)} {words}" if isinstance(value, int | float) else f"{words} {_plain(value)}"
+        )
     return " · ".join(shown) or "not recorded"
 
 
-def _plain_words(value: Any) -> str:
+def _pairs(values: Mapping[str, Any]) -> str:
+    shown = [f"{clean(name).replace('_', ' ')} {_plain(value)}" for name, value in values.items()]
+    return " · ".join(shown) or "not recorded"
+
+
+def _plain(value: Any) -> str:
     if isinstance(value, list):
-        return ", ".join(_plain_words(item) for item in value)
+        return ", ".join(_plain(item) for item in value)
     if isinstance(value, dict):
-        return ", ".join(f"{clean(key)} {_plain_words(item)}" for key, item in value.items())
-    return str(value) if isinstance(value, int) and not isinstance(value, bool) else number(value)
+        return ", ".join(f"{clean(key)} {_plain(item)}" for key, item in value.items())
+    return str(value) if isinstance(value, int) else number(value)
 
 
 def _not_tested(r: ReportRecord) -> str:

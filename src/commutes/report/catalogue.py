@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from itertools import pairwise
 
 from commutes.report._checks import CATALOGUE, FAMILIES, CatalogueEntry
 from commutes.report._text import count
@@ -120,7 +121,7 @@ def level_of(answers: Mapping[str, str]) -> tuple[str, tuple[str, ...]]:
     ('R1', ('A2', 'A6', 'A9', 'B1', 'B2'))
     """
     words = settled(answers)
-    for below, level in zip(LEVELS, LEVELS[1:], strict=False):
+    for below, level in pairwise(LEVELS):
         blocking = _blocking(level, words)
         if blocking:
             return below.name, blocking

@@ -81,12 +81,12 @@ def plain(value: object) -> Any:
 
 
 def as_report(record: Mapping[str, Any] | ReportRecord) -> ReportRecord:
-    """`record` as a checked report; an ArtefactError names the first field that is not as it should be."""
+    """`record` as a checked report; an ArtefactError names the first field that is not right."""
     return record if isinstance(record, ReportRecord) else _checked(plain(record), ReportRecord, "a report")
 
 
 def as_evaluation(record: Mapping[str, Any] | EvaluationRecord) -> EvaluationRecord:
-    """`record` as a checked evaluation; an ArtefactError names the first field that is not as it should be."""
+    """`record` as a checked evaluation; an ArtefactError names the first field that is not right."""
     if isinstance(record, EvaluationRecord):
         return record
     return _checked(plain(record), EvaluationRecord, "an evaluation")

@@ -1,0 +1,8 @@
+"""The figures of a run, as PNG and as SVG."""
+
+from __future__ import annotations
+
+from commutes.report._curves import fit_curves
+from commutes.report._heat import heat_map
+
+__all__ = ["fit_curves", "heat_map"]
