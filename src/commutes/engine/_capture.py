@@ -29,7 +29,13 @@ def capture(
         sites: What to keep.
         source: Whether to read at the source's positions where they differ.
         chunk: Examples per forward.
+
+    Raises:
+        NetworkError: The network is in training mode with dropout or batch statistics.
+        SiteError: A site that holds no activations, or a part or position that does not exist.
+        EngineError: A module that runs less or more often than declared.
     """
+    network.check_mode()
     inputs = network.encode(values)
     return captured(network, inputs, layouts(network, inputs, sites), source=source, chunk=chunk)
 

@@ -11,6 +11,7 @@ from torch import nn
 from torch.func import functional_call
 
 from commutes.engine._taps import Enough, Tap, tapped
+from commutes.errors import EngineError
 from commutes.network import Moment, Network
 
 Weights = Mapping[str, torch.Tensor]
@@ -33,7 +34,11 @@ def forward(
     weights: Weights | None = None,
     resume: Resume | None = None,
 ) -> torch.Tensor:
-    """The logits, with every tap applied.  # shape: (n, answers)"""
+    """The logits, with every tap applied.  # shape: (n, answers)
+
+    Raises:
+        EngineError: The module that is read, or one that is tapped, did not fire as declared.
+    """
     read: list[torch.Tensor] = []
     logits_at = Moment(network.read_path, "output", None, None) if network.read_path else None
     # A tap at the very module that is read must come first, so that the logits are the edited ones.
@@ -47,7 +52,17 @@ def forward(
         finally:
             if handle is not None:
                 handle.remove()
-    return read[-1] if logits_at is not None else network.logits_of(returned)
+    if logits_at is None:
+        return network.logits_of(returned)
+    if len(read) != 1:
+        raise EngineError(
+            "the module that read= names did not fire once",
+            where=f"{logits_at} of {network.name}",
+            got="did not run" if not read else f"ran {len(read)} times",
+            expected="exactly one call",
+            fix="name a module that runs once with read=, or let the network return its logits",
+        )
+    return read[0]
 
 
 def observe(
@@ -75,9 +90,9 @@ def _call(
     kwargs: Mapping[str, torch.Tensor],
     weights: Weights | None,
 ) -> object:
-    if weights is None:
-        return module(*args, **kwargs)
-    return functional_call(module, dict(weights), tuple(args), dict(kwargs))
+    # Copies: a module may write into what it is called with, and a batch is run more than once.
+    own, named = tuple(a.clone() for a in args), {name: a.clone() for name, a in kwargs.items()}
+    return module(*own, **named) if weights is None else functional_call(module, dict(weights), own, named)
 
 
 @contextmanager
@@ -104,6 +119,7 @@ def resumed(network: Network, resume: Resume | None) -> Iterator[None]:
 
 def _answers(state: torch.Tensor | None) -> object:
     def skipped(first: object, *_args: object, **_kwargs: object) -> object:
-        return first if state is None else state
+        # A copy: what comes next may write into it in place, and the state is kept for other runs.
+        return first if state is None else state.clone()
 
     return skipped

@@ -1,7 +1,7 @@
 """Interchange interventions: the base, with coordinates of its sites taken from the sources.
 
-h' = h + D Eᵀ (h_source - h) for the linear case: h is the state of the edited base run as it arrives at the site,
-h_source comes from a clean run of the source, and all variables of one site are written together.
+h' = h + D Eᵀ (h_source - h) for the linear case: h is the state of the edited base run as it arrives at the
+site, h_source comes from a clean run of the source, and all variables of one site are written together.
 See Causal Abstractions of Neural Networks, arXiv 2106.02997; Finding Alignments Between Interpretable Causal
 Variables and Distributed Neural Representations, arXiv 2303.02536.
 """
@@ -17,6 +17,7 @@ import torch
 from commutes.engine._forward import Resume, Weights, forward, observe
 from commutes.engine._layout import SiteLayout
 from commutes.engine._taps import Tap
+from commutes.errors import EngineError
 from commutes.network import Moment, Network
 
 
@@ -36,8 +37,8 @@ class Featurizer(Protocol):
 class SiteEdit:
     """What happens at one site: which coordinates come from which source.
 
-    Shapes: `sources` (n, slots, groups, d), clean states; `masks` (n, slots, k), True where a coordinate is taken
-    from that slot; `positions` one (n, p) table per place, or None for all positions.
+    Shapes: `sources` (n, slots, groups, d), clean states; `masks` (n, slots, k), True where a coordinate is
+    taken from that slot; `positions` one (n, p) table per place, or None for all positions.
     """
 
     layout: SiteLayout
@@ -47,13 +48,30 @@ class SiteEdit:
     positions: tuple[torch.Tensor | None, ...]
 
     def swapped(self, state: torch.Tensor) -> torch.Tensor:
-        """The states after the interchange.  # (n, groups, d) -> (n, groups, d)"""
+        """The states after the interchange.  # (n, groups, d) -> (n, groups, d)
+
+        Raises:
+            EngineError: Sources or masks of another shape; they are never broadcast.
+        """
         old = self.featurizer.read(state)
+        self._check_shapes(state, old)
         new = old
         for slot in range(self.sources.shape[1]):
             coordinates = self.featurizer.read(self.sources[:, slot])
             new = torch.where(self.masks[:, slot].unsqueeze(1), coordinates, new)
         return self.featurizer.write(state, old, new)
+
+    def _check_shapes(self, state: torch.Tensor, old: torch.Tensor) -> None:
+        slots = self.sources.shape[1] if self.sources.ndim == 4 else 1
+        sources, masks = (state.shape[0], slots, *state.shape[1:]), (state.shape[0], slots, old.shape[-1])
+        if tuple(self.sources.shape) != sources or tuple(self.masks.shape) != masks:
+            raise EngineError(
+                "sources and masks do not fit the bases",
+                where=str(self.layout.site),
+                got=f"sources {tuple(self.sources.shape)}, masks {tuple(self.masks.shape)}",
+                expected=f"sources {sources}, masks {masks}",
+                fix="give every pair its own sources and masks: nothing is broadcast",
+            )
 
 
 def interchange(
@@ -67,19 +85,20 @@ def interchange(
 ) -> torch.Tensor:
     """Logits of the base inputs after the edits.  # shape: (n, answers)
 
-    A site at one moment is edited as its tensor arrives. A site that spans several moments (two blocks, two steps
-    of a recurrent cell) has no such instant: its vector is read in a run that has all the other edits, and the change
-    is then added at each moment.
+    A site is edited as its tensors arrive. A site that spans several moments (two blocks, two steps of a
+    recurrent cell) is read and written moment by moment: what has arrived counts as it arrived, what is still
+    to come counts as it stands in a run that has the edits of all sites at one moment. So neurons, or a whole
+    state, come out as the source's at every moment; a partial rotation moves each place by its share.
     """
     at_once = [edit for edit in edits if len(edit.layout.site.moments) == 1]
     spread = [edit for edit in edits if len(edit.layout.site.moments) > 1]
     taps: dict[Moment, list[Tap]] = {}
     for edit in at_once:
-        taps.setdefault(edit.layout.site.moments[0], []).append(_swap_tap(edit))
+        _add_taps(edit, [None] * len(edit.layout.places), taps)
     if spread:
-        changes = _spread_changes(network, args, kwargs, spread, taps, weights, resume)
-        for edit, change in zip(spread, changes, strict=True):
-            _add_taps(edit, change, taps)
+        standing = _standing_states(network, args, kwargs, spread, taps, weights, resume)
+        for edit, states in zip(spread, standing, strict=True):
+            _add_taps(edit, states, taps)
     return forward(
         network,
         args,
@@ -90,21 +109,31 @@ def interchange(
     )
 
 
-def _swap_tap(edit: SiteEdit) -> Tap:
-    def tap(tensor: torch.Tensor) -> torch.Tensor:
-        read = [
-            place.read(tensor, positions)
-            for place, positions in zip(edit.layout.places, edit.positions, strict=True)
-        ]
-        after = edit.layout.parts(edit.swapped(edit.layout.join(read)), [r.shape[1] for r in read])
-        for place, positions, new in zip(edit.layout.places, edit.positions, after, strict=True):
-            tensor = place.write(tensor, positions, new)
-        return tensor
+def _add_taps(edit: SiteEdit, standing: Sequence[torch.Tensor | None], taps: dict[Moment, list[Tap]]) -> None:
+    """One tap per moment of the site. `standing` has the states of the places that have not arrived yet."""
+    places, states = edit.layout.places, list(standing)
 
-    return tap
+    def at(moment: Moment) -> Tap:
+        here = [p for p, place in enumerate(places) if place.place.moment == moment]
+
+        def tap(tensor: torch.Tensor) -> torch.Tensor:
+            for p in here:
+                found = places[p].read(tensor, edit.positions[p])
+                # A copy for the later moments: until then the network may write into the tensor in place.
+                states[p] = found.clone() if len(here) < len(places) else found
+            read = [state for state in states if state is not None]
+            after = edit.layout.parts(edit.swapped(edit.layout.join(read)), [r.shape[1] for r in read])
+            for p in here:
+                tensor = places[p].write(tensor, edit.positions[p], after[p])
+            return tensor
+
+        return tap
+
+    for moment in edit.layout.site.moments:
+        taps.setdefault(moment, []).append(at(moment))
 
 
-def _spread_changes(
+def _standing_states(
     network: Network,
     args: Sequence[torch.Tensor],
     kwargs: Mapping[str, torch.Tensor],
@@ -113,14 +142,15 @@ def _spread_changes(
     weights: Weights | None,
     resume: Resume | None,
 ) -> list[list[torch.Tensor]]:
-    """How far each place of each spread site must move.  # shape of each: (n, p, width)"""
+    """The places of the spread sites in a run that has the other edits.  # shape of each: (n, p, width)"""
     seen: dict[tuple[int, int], torch.Tensor] = {}
     taps: dict[Moment, list[Tap]] = {moment: list(fs) for moment, fs in others.items()}
     for e, edit in enumerate(spread):
         for p, place in enumerate(edit.layout.places):
 
             def look(tensor: torch.Tensor, e: int = e, p: int = p, edit: SiteEdit = edit) -> None:
-                seen[e, p] = edit.layout.places[p].read(tensor, edit.positions[p])
+                # A copy: the network may go on to write into the tensor in place.
+                seen[e, p] = edit.layout.places[p].read(tensor, edit.positions[p]).clone()
 
             taps.setdefault(place.place.moment, []).append(look)
     observe(
@@ -131,22 +161,7 @@ def _spread_changes(
         weights=weights,
         resume=resume,
     )
-    changes = []
-    for e, edit in enumerate(spread):
-        read = [seen[e, p] for p in range(len(edit.layout.places))]
-        before = edit.layout.join(read)
-        moved = edit.swapped(before) - before
-        changes.append(edit.layout.parts(moved, [r.shape[1] for r in read]))
-    return changes
-
-
-def _add_taps(edit: SiteEdit, changes: Sequence[torch.Tensor], taps: dict[Moment, list[Tap]]) -> None:
-    for place, positions, change in zip(edit.layout.places, edit.positions, changes, strict=True):
-
-        def add(tensor: torch.Tensor, place=place, positions=positions, change=change) -> torch.Tensor:  # noqa: ANN001
-            return place.write(tensor, positions, place.read(tensor, positions) + change)
-
-        taps.setdefault(place.place.moment, []).append(add)
+    return [[seen[e, p] for p in range(len(edit.layout.places))] for e, edit in enumerate(spread)]
 
 
 def _in_turn(functions: Sequence[Tap]) -> Tap:

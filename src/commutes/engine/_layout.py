@@ -9,9 +9,9 @@ from dataclasses import dataclass
 import numpy as np
 import torch
 
-from commutes.engine._taps import tapped
+from commutes.engine._taps import Tap, tapped
 from commutes.errors import SiteError
-from commutes.network import Inputs, Network, Place, Site
+from commutes.network import Inputs, Moment, Network, Place, Site
 
 
 @dataclass(frozen=True, eq=False)
@@ -24,11 +24,18 @@ class PlaceLayout:
     """Shape of one example's tensor, without the batch."""
     features: torch.Tensor | None
     """Indices on the feature axis; None is all of them in order."""
+    itemsize: int = 4
+    """Bytes of one number."""
 
     @property
     def width(self) -> int:
         """Features of the place at each position."""
         return self.shape[self.axis - 1] if self.features is None else len(self.features)
+
+    @property
+    def all_features(self) -> list[int]:
+        """Indices on the feature axis, also where they are all of them."""
+        return list(range(self.width)) if self.features is None else self.features.tolist()
 
     @property
     def length(self) -> int:
@@ -66,12 +73,42 @@ class PlaceLayout:
 
 @dataclass(frozen=True, eq=False)
 class SiteLayout:
-    """A site resolved on a network: its places, its groups (1, or the positions with each=True), its width."""
+    """A site resolved on a network: places, groups (1, or the positions with each=True), width."""
 
     site: Site
     places: tuple[PlaceLayout, ...]
     groups: int
     width: int
+
+    @property
+    def itemsize(self) -> int:
+        """Bytes of one number, the largest among the places."""
+        return max(place.itemsize for place in self.places)
+
+    def check_disjoint(self, positions: Sequence[torch.Tensor | None]) -> None:
+        """Refuse places of one tensor that share a coordinate: what one writes the other would overwrite.
+
+        Args:
+            positions: Per place (n, p), or None for all positions.
+
+        Raises:
+            SiteError: Two places share features at a position; the first such example is named.
+        """
+        for i, first in enumerate(self.places):
+            for j in range(i + 1, len(self.places)):
+                second = self.places[j]
+                shared = set(first.all_features) & set(second.all_features)
+                if first.place.moment != second.place.moment or not shared:
+                    continue
+                row = _meeting(positions[i], positions[j])
+                if row is not None:
+                    raise SiteError(
+                        "two places of one site overlap",
+                        where=str(self.site),
+                        got=f"feature {min(shared)} twice at one position, example {row}",
+                        expected="places that share no coordinate",
+                        fix="name each coordinate once",
+                    )
 
     def join(self, parts: Sequence[torch.Tensor]) -> torch.Tensor:
         """The site's vectors from what its places read.  # shape: (n, groups, width)"""
@@ -98,24 +135,34 @@ def layouts(network: Network, inputs: Inputs, sites: Sequence[Site]) -> dict[Sit
         EngineError: A module that runs less or more often than declared.
     """
     one = inputs.rows(torch.zeros(1, dtype=torch.long))
-    shapes: dict[object, tuple[int, ...]] = {}
+    found: dict[Moment, torch.Tensor] = {}
 
-    def watch(moment: object) -> object:
+    def watch(moment: Moment) -> Tap:
         def tap(tensor: torch.Tensor) -> None:
-            shapes[moment] = tuple(tensor.shape)
+            # On no device: only shape and type are asked of it later.
+            found[moment] = tensor.detach().to("meta")
 
         return tap
 
     moments = dict.fromkeys(moment for site in sites for moment in site.moments)
-    with torch.no_grad(), tapped(network, {m: watch(m) for m in moments}):  # type: ignore[misc]
+    with torch.no_grad(), tapped(network, {m: watch(m) for m in moments}):
         network.module(*one.args, **one.kwargs)
-    return {site: _site_layout(site, [shapes[p.moment] for p in site.places], one, network) for site in sites}
+    return {site: _site_layout(site, [found[p.moment] for p in site.places], one, network) for site in sites}
 
 
-def _site_layout(site: Site, shapes: Sequence[tuple[int, ...]], one: Inputs, network: Network) -> SiteLayout:
+def _meeting(first: torch.Tensor | None, second: torch.Tensor | None) -> int | None:
+    """The first example in which two tables of positions have one in common."""
+    if first is None or second is None:
+        return 0
+    rows = (first.unsqueeze(2) == second.unsqueeze(1)).flatten(1).any(dim=1)
+    return int(torch.nonzero(rows)[0]) if bool(rows.any()) else None
+
+
+def _site_layout(site: Site, tensors: Sequence[torch.Tensor], one: Inputs, network: Network) -> SiteLayout:
     places = []
     counts = []
-    for place, shape in zip(site.places, shapes, strict=True):
+    for place, tensor in zip(site.places, tensors, strict=True):
+        shape = tuple(tensor.shape)
         if len(shape) < 2 or shape[0] != 1:
             raise SiteError(
                 "the site's tensor has no batch axis",
@@ -126,15 +173,16 @@ def _site_layout(site: Site, shapes: Sequence[tuple[int, ...]], one: Inputs, net
         axis = place.feature_axis(len(shape))
         features = place.features(shape[axis])
         index = None if features is None else torch.tensor(features, device=network.device)
-        layout = PlaceLayout(place, axis, shape[1:], index)
+        layout = PlaceLayout(place, axis, shape[1:], index, tensor.element_size())
         base = layout.positions(one.values, 1, source=False)
         source = layout.positions(one.values, 1, source=True)
         counts.append(layout.length if base is None else base.shape[1])
-        if (layout.length if source is None else source.shape[1]) != counts[-1]:
+        there = layout.length if source is None else source.shape[1]
+        if there != counts[-1]:
             raise SiteError(
                 "base and source positions differ in number",
                 where=str(place),
-                got=f"{counts[-1]} in the base, {layout.length if source is None else source.shape[1]} in the source",
+                got=f"{counts[-1]} in the base, {there} in the source",
                 expected="as many positions in the source as in the base",
             )
         places.append(layout)

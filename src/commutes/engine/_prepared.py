@@ -46,7 +46,7 @@ class Prepared:
     states: torch.Tensor | None
     """Output of that block for every input; None where runs are whole."""
     sources: Mapping[Site, torch.Tensor] | None
-    """Clean states of every input at every site, (m, groups, d); None where the budget forbids keeping them."""
+    """Clean states of every input at every site, (m, groups, d); None where they are beyond the budget."""
     positions: Mapping[Site, Mapping[int, torch.Tensor]]
 
     def batch(self, base: torch.Tensor, source: torch.Tensor) -> Batch:
@@ -55,7 +55,17 @@ class Prepared:
         Args:
             base: Index of each pair's base input.  # shape: (n,)
             source: Index of each pair's source inputs, -1 where there is none.  # shape: (n, slots)
+
+        Raises:
+            EngineError: Indices of other shapes, or a source's clean run that is not finite.
         """
+        if base.ndim != 1 or source.ndim != 2 or len(source) != len(base):
+            raise EngineError(
+                "bases and sources do not fit together",
+                got=f"bases {tuple(base.shape)}, sources {tuple(source.shape)}",
+                expected="bases (n,), sources (n, slots)",
+                fix="give every base its own row of sources: nothing is broadcast",
+            )
         rows = torch.where(source < 0, base.unsqueeze(1), source)
         states = () if self.states is None else (self.states[base],)
         return Batch(
@@ -71,6 +81,8 @@ class Prepared:
             return [self.sources[site][rows] for site in self.plan]
         unique, inverse = torch.unique(rows, return_inverse=True)
         found = captured(self.network, self.inputs.rows(unique), self.plan, source=True)
+        for site, states in found.items():
+            _finite(states, site, unique)
         return [found[site][inverse] for site in self.plan]
 
     def logits(
@@ -106,22 +118,26 @@ def prepare(
 
     Raises:
         NetworkError: The network is in training mode with dropout or batch statistics.
+        SiteError: A position that does not exist in some example, or places of one site that overlap.
         EngineError: The clean run of an input gives NaN or infinity at a site.
     """
     network.check_mode()
     inputs = network.encode(values)
     plan = layouts(network, inputs, sites)
+    # Before anything is captured: errors then name an example by its place among all inputs.
+    positions = {site: _positions(layout, inputs) for site, layout in plan.items()}
     block = resume_block(network, inputs, sites)
     sources: Mapping[Site, torch.Tensor] | None = None
     states: torch.Tensor | None = None
-    if _bytes(plan, inputs) <= budget:
+    needed = _bytes(plan, inputs)
+    if needed <= budget:
         sources = captured(network, inputs, plan, source=True)
         for site, found in sources.items():
-            _finite(found, site)
+            _finite(found, site, torch.arange(inputs.n))
+        budget -= needed
     if block is not None:
         states = _block_states(network, inputs, block, budget)
         block = block if states is not None else None
-    positions = {site: _positions(layout, inputs) for site, layout in plan.items()}
     return Prepared(network, inputs, plan, block, states, sources, positions)
 
 
@@ -146,8 +162,11 @@ def _block_states(network: Network, inputs: Inputs, block: int, budget: int) -> 
 
 def _positions(layout: SiteLayout, inputs: Inputs) -> dict[int, torch.Tensor]:
     tables = {}
-    for index, place in enumerate(layout.places):
-        table = place.positions(inputs.values, inputs.n, source=False)
+    found = [place.positions(inputs.values, inputs.n, source=False) for place in layout.places]
+    layout.check_disjoint(found)
+    for index, (place, table) in enumerate(zip(layout.places, found, strict=True)):
+        if place.place.source_position is not None:
+            place.positions(inputs.values, inputs.n, source=True)
         if table is not None:
             tables[index] = table.to(inputs_device(inputs))
     return tables
@@ -163,13 +182,13 @@ def _per_place(positions: Mapping[int, torch.Tensor], layout: SiteLayout) -> tup
 
 
 def _bytes(plan: Mapping[Site, SiteLayout], inputs: Inputs) -> int:
-    return sum(layout.groups * layout.width * inputs.n * 4 for layout in plan.values())
+    return sum(layout.groups * layout.width * inputs.n * layout.itemsize for layout in plan.values())
 
 
-def _finite(states: torch.Tensor, site: Site) -> None:
+def _finite(states: torch.Tensor, site: Site, examples: torch.Tensor) -> None:
     bad = ~torch.isfinite(states).flatten(1).all(dim=1)
     if bool(bad.any()):
-        first = int(torch.nonzero(bad)[0])
+        first = int(examples[int(torch.nonzero(bad)[0])])
         raise EngineError(
             "the network's clean run is not finite",
             where=f"{site}, example {first}",

@@ -17,8 +17,8 @@ Tap = Callable[[torch.Tensor], torch.Tensor | None]
 """Sees the tensor at a moment; returns what shall stand in its place, or None to leave it."""
 
 
-class Enough(Exception):  # noqa: N818 - not an error: the signal that everything asked for has been seen
-    """Raised inside a forward once nothing more is needed of it."""
+class Enough(Exception):
+    """Not an error: raised inside a forward once nothing more is needed of it."""
 
 
 @dataclass(eq=False)
@@ -93,6 +93,22 @@ def _install(
 
 
 def _tensor(value: object, moment: Moment) -> torch.Tensor:
+    if moment.side == "input" and value == ():
+        raise SiteError(
+            "the module has no input that can be a site",
+            where=str(moment),
+            got="no positional arguments",
+            expected="at least one tensor passed by position",
+            fix="use the output of the module that makes the tensor",
+        )
+    if moment.item is not None and not isinstance(value, tuple | list):
+        raise SiteError(
+            "item= chooses among several values, and there is one",
+            where=str(moment),
+            got=_kind(value),
+            expected="a tuple",
+            fix="leave item= out",
+        )
     if isinstance(value, tuple | list):
         item = moment.item
         if item is None and moment.side == "input" and len(value) == 1:
@@ -124,7 +140,9 @@ def _put(value: object, moment: Moment, new: torch.Tensor) -> object:
         item = moment.item if moment.item is not None else 0
         members = list(value)
         members[item] = new
-        return type(value)(members) if type(value) in (tuple, list) else tuple(members)
+        # A named tuple takes its members one by one.
+        make = getattr(type(value), "_make", type(value))
+        return make(members)
     return new
 
 
