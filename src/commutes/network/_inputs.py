@@ -57,7 +57,7 @@ def encoded(answer: object, values: Mapping[str, np.ndarray], device: torch.devi
                 where=name,
                 got=f"{found} for {n} inputs",
                 expected=f"a tensor whose first axis has length {n}",
-                fix="encode gets arrays by input name, one entry per example: return a tensor with the batch first",
+                fix="encode gets arrays by input name, one entry per example: return the batch first",
             )
     return Inputs(
         tuple(a.to(device) for a in args), {k: a.to(device) for k, a in kwargs.items()}, dict(values), n

@@ -5,7 +5,6 @@ from __future__ import annotations
 import copy
 import hashlib
 from collections.abc import Callable, Hashable, Mapping, Sequence
-from dataclasses import dataclass
 from typing import Any, Literal
 
 import numpy as np
@@ -14,6 +13,7 @@ from torch import nn
 
 from commutes.errors import NetworkError, SiteError, nearest
 from commutes.network._inputs import Inputs, encoded
+from commutes.network._probe import ModuleCall, check_mode, probe
 from commutes.network._reinitialise import reinitialise
 from commutes.network._site import Moment, Part, Place, Position, Side, Site
 
@@ -23,19 +23,8 @@ Encode = Callable[
 Decode = Callable[[torch.Tensor], Sequence[Any]]
 Read = None | int | str | tuple[str, int]
 
-# Rows run at once where nobody said otherwise: large enough to amortise a forward, small enough for any laptop.
+# Rows run at once where nobody said otherwise: enough to amortise a forward, few enough for any laptop.
 CHUNK = 8192
-
-
-@dataclass(frozen=True)
-class ModuleCall:
-    """What a probing forward saw of one module: how often it ran and what it returned first."""
-
-    path: str
-    kind: str
-    calls: int
-    shape: tuple[int, ...] | None
-    note: str = ""
 
 
 class Network:
@@ -49,8 +38,8 @@ class Network:
         read: Where the logits are: nothing (what the module returns), a position on its second axis, the path
             of a module, or (path, position).
         decode: From logits to a sequence of output values; allows evaluation, not fitting.
-        blocks: Modules that run in order: the path of a `ModuleList` or `Sequential`, or a list of paths. They
-            allow an edited run to resume at the first edited block.
+        blocks: Modules that run in order: the path of a `ModuleList` or `Sequential`, or a list of paths.
+            They allow an edited run to resume at the first edited block.
         name: What reports call the network.
 
     Raises:
@@ -128,7 +117,7 @@ class Network:
             raise SiteError(
                 "a site is at a module's input or output", got=repr(side), expected="'input' or 'output'"
             )
-        if call is not None and (isinstance(call, bool) or call < 0):
+        if call is not None and (isinstance(call, bool) or not isinstance(call, int) or call < 0):
             raise SiteError(
                 "calls count from 0", where=path, got=repr(call), expected="a whole number from 0"
             )
@@ -157,9 +146,15 @@ class Network:
         """The inputs as the module takes them.
 
         Raises:
-            NetworkError: `encode=` did not return one row per input.
+            NetworkError: No inputs, or `encode=` did not return one row per input.
         """
         plain = {name: np.asarray(column) for name, column in values.items()}
+        if not plain or not len(next(iter(plain.values()))):
+            raise NetworkError(
+                "there are no inputs to run",
+                got=f"{len(plain)} columns" if not plain else "columns of length 0",
+                expected="at least one example",
+            )
         return encoded(self._encode(plain), plain, self.device)
 
     def logits_of(self, returned: object) -> torch.Tensor:
@@ -184,6 +179,12 @@ class Network:
                     got=f"shape {tuple(tensor.shape)}",
                     expected="(batch, positions, answers)",
                 )
+            if not -tensor.shape[1] <= self.read_position < tensor.shape[1]:
+                raise NetworkError(
+                    "read= names a position outside the sequence",
+                    got=f"position {self.read_position}",
+                    expected=f"from {-tensor.shape[1]} to {tensor.shape[1] - 1}",
+                )
             tensor = tensor[:, self.read_position]
         if self.answers is not None and (tensor.ndim != 2 or tensor.shape[1] < len(self.answers)):
             raise NetworkError(
@@ -195,30 +196,20 @@ class Network:
         return tensor
 
     def check_mode(self) -> None:
-        """Refuse a module whose answers are random: training mode with dropout or batch statistics.
+        """Refuse a module whose answers are random, or that mixes the examples of a batch.
 
         Raises:
-            NetworkError: Such a module is in training mode.
+            NetworkError: Dropout or batch statistics in training mode; batch statistics always.
         """
-        for path, module in self._modules.items():
-            random = isinstance(module, nn.modules.dropout._DropoutNd) and module.p > 0
-            batched = isinstance(module, nn.modules.batchnorm._NormBase) and module.track_running_stats
-            if module.training and (random or batched):
-                raise NetworkError(
-                    "the network is in training mode",
-                    where=path,
-                    got=f"{type(module).__name__} in training mode",
-                    expected="a network that gives the same answer twice",
-                    fix="call module.eval() first",
-                )
+        check_mode(self._modules)
 
     def reinitialised(self, seed: int, *, kind: Literal["reset", "cascade", "shuffle"] = "reset") -> Network:
         """The same network untrained; the null against which an alignment is judged.
 
         Args:
             seed: Of the new weights.
-            kind: "reset" draws every module's weights anew as its constructor does; "cascade" does so from the
-                last block down to the middle one; "shuffle" permutes the entries of each parameter.
+            kind: "reset" draws every module's weights anew as its constructor does; "cascade" does so for the
+                upper half of the blocks and what is behind; "shuffle" permutes the entries of each parameter.
 
         Raises:
             NetworkError: Parameters that no module knows how to reset.
@@ -236,23 +227,14 @@ class Network:
         return other
 
     def probe(self, values: Mapping[str, np.ndarray]) -> list[ModuleCall]:
-        """Run the inputs once and say of every module how often it ran and what it returned."""
-        seen: dict[str, list[object]] = {path: [] for path in self._modules}
-        handles = []
-        try:
-            for path, module in self._modules.items():
+        """Run the inputs once and say of every module how often it ran and what it returned.
 
-                def hook(_m: nn.Module, _a: object, output: object, path: str = path) -> None:
-                    seen[path].append(output)
-
-                handles.append(module.register_forward_hook(hook))
-            inputs = self.encode(values)
-            with torch.no_grad():
-                self.module(*inputs.args, **inputs.kwargs)
-        finally:
-            for handle in handles:
-                handle.remove()
-        return [_call(path, self._modules[path], outputs) for path, outputs in seen.items()]
+        Raises:
+            NetworkError: The network is in training mode: running it would change its statistics.
+        """
+        self.check_mode()
+        inputs = self.encode(values)
+        return probe(self.module, self._modules, inputs)
 
     def _block_paths(self, blocks: str | Sequence[str] | None) -> tuple[str, ...]:
         if blocks is None:
@@ -275,26 +257,6 @@ class Network:
         return tuple(blocks)
 
 
-def _call(path: str, module: nn.Module, outputs: list[object]) -> ModuleCall:
-    kind = type(module).__name__
-    if not outputs:
-        return ModuleCall(path, kind, 0, None, "does not run")
-    first = outputs[0]
-    if isinstance(first, torch.Tensor):
-        note = (
-            ""
-            if first.is_floating_point()
-            else f"holds {str(first.dtype).removeprefix('torch.')}, no activations"
-        )
-        return ModuleCall(path, kind, len(outputs), tuple(first.shape), note)
-    if isinstance(first, tuple | list):
-        members = ", ".join(
-            str(tuple(m.shape)) if isinstance(m, torch.Tensor) else type(m).__name__ for m in first
-        )
-        return ModuleCall(path, kind, len(outputs), None, f"a tuple of {members}: choose with item=")
-    return ModuleCall(path, kind, len(outputs), None, f"returns {type(first).__name__}")
-
-
 def _no_such(path: str, modules: Mapping[str, nn.Module]) -> SiteError:
     return SiteError(
         "there is no such module in the network",
@@ -307,7 +269,10 @@ def _no_such(path: str, modules: Mapping[str, nn.Module]) -> SiteError:
 def _read(read: Read) -> tuple[str, int | None]:
     if read is None:
         return "", None
-    if isinstance(read, bool) or not isinstance(read, int | str | tuple):
+    pair = (
+        isinstance(read, tuple) and len(read) == 2 and isinstance(read[0], str) and isinstance(read[1], int)
+    )
+    if isinstance(read, bool) or not (pair or isinstance(read, int | str)):
         raise NetworkError(
             "read= says where the logits are",
             got=repr(read),
@@ -317,8 +282,7 @@ def _read(read: Read) -> tuple[str, int | None]:
         return "", read
     if isinstance(read, str):
         return read, None
-    path, position = read
-    return path, position
+    return read
 
 
 def _distinct(answers: Sequence[Hashable]) -> tuple[Hashable, ...]:

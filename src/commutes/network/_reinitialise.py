@@ -43,10 +43,11 @@ def _shuffle(twin: nn.Module, seed: int) -> None:
 
 
 def _reset(twin: nn.Module, seed: int, modules: Sequence[tuple[str, nn.Module]]) -> None:
-    # reset_parameters draws from the global generator and takes no other: fork it, so that the user's is as it was.
+    # reset_parameters draws from the global generator and takes no other: the user's is forked.
     with torch.random.fork_rng(devices=_cuda_devices(twin)):
         torch.manual_seed(seed)
-        for path, module in modules:
+        # Children first, as in construction: what a module says about its parts stands.
+        for path, module in reversed(modules):
             own = [name for name, _ in module.named_parameters(recurse=False)]
             reset = getattr(module, "reset_parameters", None) or getattr(module, "_reset_parameters", None)
             if own and reset is None:
@@ -55,20 +56,30 @@ def _reset(twin: nn.Module, seed: int, modules: Sequence[tuple[str, nn.Module]])
                     where=path or type(module).__name__,
                     got=f"parameters {', '.join(own)} in a module without reset_parameters()",
                     expected="a reset_parameters method on every module that owns parameters",
-                    fix="give the module a reset_parameters() method; without it the untrained null cannot run",
+                    fix="give the module a reset_parameters() method: the untrained null needs it",
                 )
             if reset is not None:
                 cast("Callable[[], None]", reset)()
 
 
 def _upper_half(twin: nn.Module, blocks: Sequence[str]) -> list[tuple[str, nn.Module]]:
-    """Everything but the blocks of the lower half (and what runs before them): the cascade from the top down."""
-    kept = set(blocks[: len(blocks) // 2])
-    chosen = []
-    for path, module in twin.named_modules():
-        if not any(path == block or path.startswith(block + ".") for block in kept):
-            chosen.append((path, module))
-    return chosen
+    """The blocks of the upper half and what is registered behind them; all that comes before stays."""
+    if len(blocks) < 2:
+        raise NetworkError(
+            "a cascade needs blocks",
+            got=f"{len(blocks)} blocks",
+            expected="a network that declares at least two",
+            fix="give Network blocks=, or re-initialise with kind='reset'",
+        )
+    first = blocks[len(blocks) // 2]
+    listed = list(twin.named_modules())
+    start = next(i for i, (path, _) in enumerate(listed) if path == first)
+    kept = blocks[: len(blocks) // 2]
+    return [
+        (path, module)
+        for path, module in listed[start:]
+        if not any(path == block or path.startswith(block + ".") for block in kept)
+    ]
 
 
 def _cuda_devices(module: nn.Module) -> list[int]:

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+import operator
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 import torch
@@ -86,24 +87,44 @@ class Place:
         if self.part is None:
             return None
         if isinstance(self.part, slice):
+            stop = self.part.stop
+            # Python would cut the slice short without a word: asking for more than there is must be said.
+            if isinstance(stop, int) and stop > width:
+                raise self._no_part(width)
             chosen = list(range(*self.part.indices(width)))
-        elif isinstance(self.part, int):
-            chosen = [self.part]
         else:
-            chosen = [int(i) for i in self.part]
+            chosen = self._whole_numbers(self.part)
         resolved = [i + width if i < 0 else i for i in chosen]
         wrong = [i for i, r in zip(chosen, resolved, strict=True) if not 0 <= r < width]
         if wrong or not resolved or len(set(resolved)) != len(resolved):
-            raise SiteError(
-                "the part of the site does not exist"
-                if wrong
-                else "the part of the site is empty or repeats itself",
-                where=str(self),
-                got=_say(self.part),
-                expected=f"distinct features from 0 to {width - 1}",
-                fix="name the features by index; commutes sites lists the widths",
-            )
+            raise self._no_part(width, absent=bool(wrong))
         return resolved
+
+    def _no_part(self, width: int, *, absent: bool = True) -> SiteError:
+        return SiteError(
+            "the part of the site does not exist"
+            if absent
+            else "the part of the site is empty or repeats itself",
+            where=str(self.moment),
+            got=_say(self.part),
+            expected=f"distinct features from 0 to {width - 1}",
+            fix="name the features by index; commutes sites lists the widths",
+        )
+
+    def _whole_numbers(self, part: object) -> list[int]:
+        try:
+            listed: list[Any] = list(part) if isinstance(part, Iterable) else [part]
+            if any(isinstance(i, bool) for i in listed):
+                raise TypeError
+            return [operator.index(i) for i in listed]
+        except TypeError:
+            raise SiteError(
+                "a part is made of whole numbers",
+                where=str(self.moment),
+                got=_say(self.part),
+                expected="an index, a slice or a flat list of indices",
+                fix="[0, 5] is two features, slice(0, 5) is five",
+            ) from None
 
     def positions(
         self, values: Mapping[str, np.ndarray], n: int, length: int, *, source: bool
@@ -119,7 +140,7 @@ class Place:
         chosen = self.source_position if source and self.source_position is not None else self.position
         if chosen is None:
             return None
-        table = _evaluated(chosen, values, n, self) if callable(chosen) else np.atleast_1d(np.asarray(chosen))
+        table = _evaluated(chosen, values, n, self) if callable(chosen) else self._listed(chosen)
         if not np.issubdtype(table.dtype, np.integer):
             raise SiteError(
                 "positions are whole numbers",
@@ -138,7 +159,29 @@ class Place:
                 got=f"position {int(table[row][bad[row]][0])}",
                 expected=f"from {-length} to {length - 1}",
             )
+        # A source may be read twice at one position; a base that is written twice there has no one value.
+        twice = np.diff(np.sort(resolved, axis=1), axis=1) == 0
+        if twice.any() and chosen is self.position:
+            row = int(np.nonzero(twice.any(axis=1))[0][0])
+            raise SiteError(
+                "a position is named twice",
+                where=f"{self}, example {row}",
+                got=", ".join(map(str, table[row].tolist())),
+                expected="distinct positions",
+            )
         return torch.from_numpy(np.ascontiguousarray(resolved.astype(np.int64)))
+
+    def _listed(self, chosen: int | Sequence[int]) -> np.ndarray:
+        table = np.atleast_1d(np.asarray(chosen))
+        if table.ndim > 1 or table.size == 0:
+            raise SiteError(
+                "positions are given as one list for all examples",
+                where=str(self.moment),
+                got=repr(chosen),
+                expected="an index or a flat list of indices, at least one",
+                fix="[0, 5] is two positions; give a function of the inputs for positions per example",
+            )
+        return table
 
 
 def _evaluated(
@@ -148,7 +191,7 @@ def _evaluated(
     table = np.asarray(function(values))
     if table.ndim == 1:
         table = table[:, None]
-    if table.ndim != 2 or table.shape[0] != n:
+    if table.ndim != 2 or table.shape[0] != n or table.shape[1] == 0:
         raise SiteError(
             "a position function must answer for every example",
             where=str(place),
