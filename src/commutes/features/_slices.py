@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import operator
 from abc import ABC, abstractmethod
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 from commutes.errors import AlignmentError
 from commutes.network import Site
@@ -13,7 +15,7 @@ Index = int | slice | Sequence[int] | range
 
 
 class Features(ABC):
-    """An unfitted specification: a family of maps at a site. Its slices are what variables are aligned with."""
+    """An unfitted specification: a family of maps at a site. Variables are aligned with its slices."""
 
     site: Site
 
@@ -56,20 +58,23 @@ class Slice:
                     expected="a slice with an end, such as [:4]",
                     fix="say how many dimensions the variable gets",
                 )
-            start, stop, step = self.index.start, self.index.stop, self.index.step
-            if any(isinstance(p, int) and p < 0 for p in (start, stop, step)):
-                raise AlignmentError(
-                    "coordinates count from 0", where=where, got=f"[{self}]", expected="no negative bounds"
-                )
-            chosen = list(range(start or 0, width if stop is None else stop, step or 1))
-        elif isinstance(self.index, bool):
-            raise AlignmentError(
-                "coordinates are whole numbers", where=where, got=repr(self.index), expected="an int"
-            )
-        elif isinstance(self.index, int):
-            chosen = [self.index]
+            bounds = [b for b in (self.index.start, self.index.stop, self.index.step) if b is not None]
+            if self.index.step == 0 or any(b < 0 for b in self._whole(bounds, where)):
+                raise self._negative(width, where)
+            stop = width if self.index.stop is None else self.index.stop
+            chosen: Sequence[int] = range(self.index.start or 0, stop, self.index.step or 1)
         else:
-            chosen = [int(i) for i in self.index]
+            chosen = self._whole(self.index, where)
+        # First, and lazily: a slice may ask for more coordinates than fit into memory.
+        beyond = next((i for i in chosen if i >= width), None)
+        if beyond is not None:
+            raise AlignmentError(
+                "more dimensions are asked for than the site has",
+                where=where,
+                got=f"coordinate {beyond}",
+                expected=f"from 0 to {width - 1}: the site has {width}",
+                fix="ask for fewer dimensions, or align with a wider site",
+            )
         if not chosen or len(set(chosen)) != len(chosen):
             raise AlignmentError(
                 "a variable needs at least one coordinate, and none twice",
@@ -77,22 +82,40 @@ class Slice:
                 got=f"[{self}]",
                 expected="one or several distinct coordinates",
             )
-        beyond = [i for i in chosen if not 0 <= i < width]
-        if beyond:
-            raise AlignmentError(
-                "more dimensions are asked for than the site has",
-                where=where,
-                got=f"coordinate {beyond[0]}",
-                expected=f"from 0 to {width - 1}: the site has {width}",
-                fix="ask for fewer dimensions, or align with a wider site",
-            )
+        if min(chosen) < 0:
+            raise self._negative(width, where)
         return tuple(chosen)
+
+    def _negative(self, width: int, where: str) -> AlignmentError:
+        return AlignmentError(
+            "coordinates count from 0 upwards",
+            where=where,
+            got=f"[{self}]",
+            expected=f"numbers from 0 to {width - 1}, in steps of at least 1",
+        )
+
+    def _whole(self, index: object, where: str) -> list[int]:
+        try:
+            listed: list[Any] = list(index) if isinstance(index, Iterable) else [index]
+            if any(isinstance(i, bool) for i in listed):
+                raise TypeError
+            return [operator.index(i) for i in listed]
+        except TypeError:
+            raise AlignmentError(
+                "coordinates are whole numbers",
+                where=where,
+                got=f"[{self}]",
+                expected="an int, a slice or a flat list of ints",
+                fix="[[0, 5]] is two coordinates, [0:5] is five",
+            ) from None
 
     def __str__(self) -> str:
         if isinstance(self.index, slice):
-            bounds = [self.index.start, self.index.stop] + ([self.index.step] if self.index.step else [])
-            return ":".join("" if b is None else str(b) for b in bounds)
-        return ", ".join(map(str, self.index)) if not isinstance(self.index, int) else str(self.index)
+            step = [] if self.index.step is None else [self.index.step]
+            return ":".join("" if b is None else str(b) for b in [self.index.start, self.index.stop, *step])
+        if isinstance(self.index, Iterable) and not isinstance(self.index, str):
+            return ", ".join(map(str, self.index))
+        return repr(self.index)
 
     def __repr__(self) -> str:
         return f"{self.features}[{self}]"

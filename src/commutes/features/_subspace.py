@@ -9,7 +9,7 @@ import torch
 
 from commutes.errors import AlignmentError
 
-# EᵀD may miss the identity by this much: float32 rounding of a QR in a few thousand dimensions stays below it.
+# EᵀD may miss the identity by this much: float32 rounding of a QR in a few thousand dimensions stays below.
 BIORTHOGONAL = 1e-4
 
 
@@ -63,7 +63,7 @@ class Subspace:
 
     def defect(self) -> float:
         """max |EᵀD - I|."""
-        product = self.reader.T.double() @ self.writer.double()
+        product = self.reader.detach().cpu().double().T @ self.writer.detach().cpu().double()
         return float((product - torch.eye(self.dimension, dtype=torch.float64)).abs().max())
 
     def checked(self, where: str) -> Subspace:
@@ -85,7 +85,7 @@ class Subspace:
 
 
 def orthonormal(raw: torch.Tensor) -> torch.Tensor:
-    """The orthonormal factor of a sign-fixed QR: continuous in `raw`, and unique.  # (..., d, k) -> (..., d, k)"""
+    """The orthonormal factor of a sign-fixed QR: continuous in `raw`, and unique.  # shapes: (..., d, k)"""
     q, r = torch.linalg.qr(raw)
     signs = torch.where(torch.diagonal(r, dim1=-2, dim2=-1) < 0, -1.0, 1.0).to(raw.dtype)
     return q * signs.unsqueeze(-2)
