@@ -1,0 +1,45 @@
+"""Counterfactuals: pairs of inputs with the answer that the algorithm expects, by stratum. Imports no torch."""
+
+from __future__ import annotations
+
+import sys
+from types import ModuleType
+from typing import Any
+
+from commutes.counterfactuals._census import census
+from commutes.counterfactuals._coverage import Coverage, Share
+from commutes.counterfactuals._design import Design, Distribution
+from commutes.counterfactuals._plan import Plan, plan
+from commutes.counterfactuals._swap import Swap, one_source
+from commutes.counterfactuals._value import Counterfactuals
+from commutes.counterfactuals._verbs import counterfactuals
+
+__all__ = [
+    "Counterfactuals",
+    "Coverage",
+    "Design",
+    "Distribution",
+    "Plan",
+    "Share",
+    "Swap",
+    "census",
+    "counterfactuals",
+    "one_source",
+    "plan",
+]
+
+
+class _Callable(ModuleType):
+    """Importing this package sets `commutes.counterfactuals` to the package, so the package can be called too."""
+
+    @property
+    def __signature__(self) -> Any:
+        import inspect
+
+        return inspect.signature(counterfactuals)
+
+    def __call__(self, *args: Any, **options: Any) -> Counterfactuals:
+        return counterfactuals(*args, **options)
+
+
+sys.modules[__name__].__class__ = _Callable

@@ -1,0 +1,271 @@
+"""Controlled pairs: some variables change between base and source, the held ones do not."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+
+import numpy as np
+
+from commutes.algorithm import Algorithm, Finite, Variable
+from commutes.counterfactuals._candidates import Candidates, Kinds, complete_candidates, frontier
+from commutes.counterfactuals._codes import Gathered, first_rows, joint_codes
+from commutes.counterfactuals._design import Design
+from commutes.counterfactuals._pool import Pool, inside
+from commutes.counterfactuals._swap import Swap
+from commutes.errors import DataError
+
+__all__ = ["controlled", "default_hold"]
+
+_TABLE = 2**20
+_TRIES = 8
+"""How many other inputs are tried for each base where the domain is sampled."""
+_MOST_VALUES = 2_000
+
+
+def default_hold(algorithm: Algorithm, flip: Sequence[Variable]) -> tuple[Variable, ...]:
+    """The inner variables that are no descendants of the flipped ones, and the inputs that are no ancestors."""
+    below = {d for v in flip for d in algorithm.descendants(v)} | set(flip)
+    above = {a for v in flip for a in algorithm.ancestors(v)} | set(flip)
+    inner = [v for v in algorithm.inner_variables if v not in below]
+    return tuple(
+        v for v in algorithm.variables if v in inner or (v in algorithm.input_variables and v not in above)
+    )
+
+
+@dataclass(frozen=True)
+class _Roles:
+    """Which variables change, which are held, and which of the held ones' ancestors may have to move."""
+
+    flip: tuple[Variable, ...]
+    hold: tuple[Variable, ...]
+    shared: tuple[Variable, ...]
+
+
+def _roles(algorithm: Algorithm, design: Design) -> _Roles:
+    assert design.flip is not None
+    flip = tuple(algorithm[name] for name in design.flip)
+    hold = (
+        default_hold(algorithm, flip)
+        if design.hold is None
+        else tuple(algorithm[name] for name in design.hold)
+    )
+    above = {a for v in hold for a in algorithm.ancestors(v)} - set(hold)
+    return _Roles(flip, hold, tuple(v for v in algorithm.variables if v in above))
+
+
+def _codes(pool: Pool, variables: Sequence[Variable]) -> np.ndarray:
+    return joint_codes([pool.columns[v.name] for v in variables], len(pool))
+
+
+def controlled(
+    algorithm: Algorithm, design: Design, pool: Pool, swaps: Sequence[Swap], rng: np.random.Generator
+) -> tuple[Pool, list[Candidates]]:
+    """The candidates of controlled pairs, in cells by transition, and the pool that they refer to.
+
+    Where the domain is listed the source is any input of it that agrees on what is held. Where it is sampled the
+    source is the base with the inputs above the flipped variables taken from another input.
+
+    Raises:
+        DataError: When a transition cannot be made.
+    """
+    roles = _roles(algorithm, design)
+    if pool.complete:
+        pairs = _listed(pool, roles, swaps, rng, design.n)
+    else:
+        pool, pairs = _recombined(pool, design, roles, rng)
+    _refuse_missing(algorithm, design, roles, pool, pairs)
+    return pool, [_as_candidates(pool, roles, swap, pairs) for swap in swaps]
+
+
+@dataclass(frozen=True, eq=False)
+class _Pairs:
+    """Kinds of base and source that make a controlled pair."""
+
+    kinds: Kinds
+    base: np.ndarray
+    source: np.ndarray
+    mass: np.ndarray
+    moved: np.ndarray
+    draws: int
+
+
+def _changed(pool: Pool, variables: Sequence[Variable], left: np.ndarray, right: np.ndarray) -> np.ndarray:
+    """Per variable and pair whether its value differs.  # shape: (variables, pairs)"""
+    columns = [_codes(pool, [v]) for v in variables]
+    return np.array([c[left] != c[right] for c in columns]).reshape(len(columns), len(left))
+
+
+def _within(sizes_base: np.ndarray, sizes_source: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """All pairs of places within each group: the group, the place of the base there, that of the source."""
+    count = sizes_base * sizes_source
+    group = np.repeat(np.arange(len(count)), count)
+    place = np.arange(int(count.sum())) - np.repeat(np.cumsum(count) - count, count)
+    return group, place // sizes_source[group], place % sizes_source[group]
+
+
+def _listed(pool: Pool, roles: _Roles, swaps: Sequence[Swap], rng: np.random.Generator, n: int) -> _Pairs:
+    algorithm = pool.algorithm
+    held = _codes(pool, roles.hold)
+    needed = {algorithm.output_variable, *roles.flip, *roles.shared}
+    for swap in swaps:
+        needed |= {*frontier(algorithm, swap), *swap.variables}
+    kinds = Kinds(
+        joint_codes([held, *(pool.columns[v.name] for v in algorithm.variables if v in needed)], len(pool)),
+        pool.weights,
+    )
+    # Kinds are numbered with the held values first, so that each group of them is one run.
+    held_of = held[kinds.first]
+    sizes = np.bincount(held_of)
+    start = np.cumsum(sizes) - sizes
+    if float((sizes.astype(float) ** 2).sum()) <= _TABLE:
+        group, b, s = _within(sizes, sizes)
+        base, source = start[group] + b, start[group] + s
+        mass, draws = kinds.mass[base] * kinds.mass[source], 0
+    else:
+        draws = int(np.clip(4 * n, 2**18, _TABLE))
+        base_rows = Gathered(np.zeros(len(pool), dtype=np.int64), pool.weights, 1).pick(
+            rng, np.zeros(draws, dtype=np.int64)
+        )
+        source_rows = Gathered(held, pool.weights, len(sizes)).pick(rng, held[base_rows])
+        base, source, mass = kinds.code[base_rows], kinds.code[source_rows], np.full(draws, 1.0 / draws)
+    keep = _changed(pool, roles.flip, kinds.first[base], kinds.first[source]).all(axis=0)
+    base, source, mass = base[keep], source[keep], mass[keep]
+    moved = _changed(pool, roles.shared, kinds.first[base], kinds.first[source]).any(axis=0)
+    # A pair that leaves the ancestors of the held variables alone is taken wherever the base has one.
+    reached = joint_codes([base, _codes(pool, roles.flip)[kinds.first[source]]], len(base))
+    spared = np.zeros(int(reached.max(initial=-1)) + 1, dtype=bool)
+    spared[reached[~moved]] = True
+    keep = ~(moved & spared[reached]) if len(reached) else np.zeros(0, dtype=bool)
+    return _Pairs(kinds, base[keep], source[keep], mass[keep], moved[keep], draws)
+
+
+def _recombined(pool: Pool, design: Design, roles: _Roles, rng: np.random.Generator) -> tuple[Pool, _Pairs]:
+    algorithm = pool.algorithm
+    above = {a for v in roles.flip for a in (*algorithm.ancestors(v), v)} - set(roles.hold)
+    free = [v for v in algorithm.input_variables if v in above]
+    alone = [v for v in free if v not in roles.shared]
+    everyone = Gathered(np.zeros(len(pool), dtype=np.int64), pool.weights, 1)
+    bases = np.arange(len(pool))
+    found: list[tuple[np.ndarray, dict[str, np.ndarray]]] = []
+    for replaced in ([alone] if alone else []) + ([free] if len(free) > len(alone) else []):
+        tried = np.repeat(bases, _TRIES)
+        other = everyone.pick(rng, np.zeros(len(tried), dtype=np.int64))
+        inputs = {
+            v.name: pool.columns[v.name][other if v in replaced else tried] for v in algorithm.input_variables
+        }
+        ids = algorithm.input_ids(inputs)
+        ok = inside(ids, design)
+        tried, inputs = tried[ok], {name: column[ok] for name, column in inputs.items()}
+        columns = algorithm.run(inputs)
+        good = _obeys(pool, columns, tried, roles)
+        found.append((tried[good], {name: column[good] for name, column in columns.items()}))
+        # Only the bases that had to move a shared ancestor go on to the second kind of source.
+        bases = np.setdiff1d(bases, tried[good])
+    return _with_sources(pool, roles, found, len(pool) * _TRIES)
+
+
+def _obeys(pool: Pool, columns: dict[str, np.ndarray], base: np.ndarray, roles: _Roles) -> np.ndarray:
+    def same(variable: Variable) -> np.ndarray:
+        equal = pool.columns[variable.name][base] == columns[variable.name]
+        return equal.reshape(len(base), -1).all(axis=1)
+
+    good = np.ones(len(base), dtype=bool)
+    for variable in roles.hold:
+        good &= same(variable)
+    for variable in roles.flip:
+        good &= ~same(variable)
+    return good
+
+
+def _with_sources(
+    pool: Pool, roles: _Roles, found: list[tuple[np.ndarray, dict[str, np.ndarray]]], draws: int
+) -> tuple[Pool, _Pairs]:
+    """The pool with the recombined sources as further inputs, each input once, and the pairs in it."""
+    algorithm = pool.algorithm
+    columns = {
+        name: np.concatenate([column, *(c[name] for _, c in found)]) for name, column in pool.columns.items()
+    }
+    ids, first, place = np.unique(
+        algorithm.input_ids({v.name: columns[v.name] for v in algorithm.input_variables}),
+        return_index=True,
+        return_inverse=True,
+    )
+    place = place.reshape(-1)
+    base = place[np.concatenate([np.zeros(0, dtype=np.int64), *(b for b, _ in found)])]
+    source = place[len(pool) :]
+    mass = np.zeros(len(ids))
+    mass[place[: len(pool)]] = pool.weights
+    larger = Pool(
+        algorithm,
+        {name: column[first] for name, column in columns.items()},
+        ids,
+        np.ones(len(ids)),
+        np.zeros(len(ids), dtype=np.int64),
+        False,
+        max(pool.draws, draws),
+    )
+    moved = _changed(larger, roles.shared, base, source).any(axis=0)
+    kinds = Kinds(np.arange(len(ids)), larger.weights)
+    return larger, _Pairs(kinds, base, source, mass[base], moved, draws)
+
+
+def _transitions(pool: Pool, flip: Sequence[Variable], base: np.ndarray, source: np.ndarray) -> np.ndarray:
+    if not all(isinstance(pool.algorithm.domain(v), Finite) for v in flip):
+        return np.zeros(len(base), dtype=np.int64)
+    value = _codes(pool, flip)
+    return joint_codes([value[base], value[source]], len(base))
+
+
+def _as_candidates(pool: Pool, roles: _Roles, swap: Swap, pairs: _Pairs) -> Candidates:
+    first = pairs.kinds.first
+    option = complete_candidates(
+        pool, swap, (pairs.kinds, pairs.kinds), np.stack([pairs.base, pairs.source]), pairs.mass, pairs.draws
+    )
+    cell = _transitions(pool, roles.flip, first[pairs.base], first[pairs.source])
+    outer_of = np.arange(len(first_rows(cell)))
+    return replace(option, cell=cell, outer_of=outer_of, moved=pairs.moved)
+
+
+def _refuse_missing(algorithm: Algorithm, design: Design, roles: _Roles, pool: Pool, pairs: _Pairs) -> None:
+    """Refuses a design with a transition that no pair can make."""
+    names = "+".join(v.name for v in roles.flip)
+    where = f"algorithm {algorithm.name!r}, flip={names}, hold={', '.join(v.name for v in roles.hold) or 'nothing'}"
+    seen = f"in {pairs.draws:,} sampled pairs" if pairs.draws else f"among {len(pool):,} inputs"
+    if not len(pairs.base):
+        raise DataError(
+            f"no pair in which {names} changes and what is held does not",
+            where=where,
+            got=f"none {seen}",
+            expected="pairs that differ in the one and agree in the other",
+            fix="hold less: hold=() or a shorter list",
+        )
+    if not all(isinstance(algorithm.domain(v), Finite) for v in roles.flip):
+        return
+    value = _codes(pool, roles.flip)
+    first = first_rows(value)
+    count = len(first)
+    if count > _MOST_VALUES:
+        return
+    made = np.zeros((count, count), dtype=bool)
+    rows = pairs.kinds.first
+    made[value[rows[pairs.base]], value[rows[pairs.source]]] = True
+    per_variable = [pool.columns[v.name][first] for v in roles.flip]
+    wanted = np.logical_and.reduce([c[:, None] != c[None, :] for c in per_variable])
+    missing = np.argwhere(wanted & ~made)
+    if not len(missing):
+        return
+
+    def say(row: int) -> str:
+        return ", ".join(repr(algorithm.values(v, pool.columns[v.name][[row]])[0]) for v in roles.flip)
+
+    a, b = (int(first[i]) for i in missing[0])
+    possible = int(wanted.sum())
+    made_count = possible - len(missing)
+    raise DataError(
+        f"no pair makes the transition {names}: {say(a)} -> {say(b)}",
+        where=where,
+        got=f"{made_count:,} of {possible:,} transitions ({made_count / possible:.1%}) can be made {seen}",
+        expected="every transition between two values of the flipped variable",
+        fix="hold less: hold=() or a shorter list",
+    )
