@@ -1,7 +1,25 @@
 """Networks: any `torch.nn.Module`, with what its inputs and outputs mean and where a variable may live."""
 
+from commutes.network._examples import draw_inputs, examples, minibatches
 from commutes.network._inputs import Inputs
+from commutes.network._mlp import MLP, mlp_by_hand
 from commutes.network._network import CHUNK, ModuleCall, Network
 from commutes.network._site import Moment, Place, Site
+from commutes.network._train import train, train_many
 
-__all__ = ["CHUNK", "Inputs", "ModuleCall", "Moment", "Network", "Place", "Site"]
+__all__ = [
+    "CHUNK",
+    "MLP",
+    "Inputs",
+    "ModuleCall",
+    "Moment",
+    "Network",
+    "Place",
+    "Site",
+    "draw_inputs",
+    "examples",
+    "minibatches",
+    "mlp_by_hand",
+    "train",
+    "train_many",
+]
