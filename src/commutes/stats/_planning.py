@@ -50,12 +50,15 @@ def pairs_to_pass(
                 expected="a number above 0 and below 1",
                 fix="lower it, or run the complete domain: a census is gated on its value",
             )
-    if truth < target:
+    refute = truth < target
+    if refute:
         # Hits and misses change places: a refutation is support for the share of misses.
         target, truth = 1 - target, 1 - truth
     if truth - target < 1e-12:
         return None
-    fewest = math.ceil(math.log(alpha) / math.log(target) - 1e-9)
+    unbroken = math.log(alpha) / math.log(target)
+    # A bound that lies on the target supports but does not refute.
+    fewest = math.floor(unbroken + 1e-9) + 1 if refute else math.ceil(unbroken - 1e-9)
     if truth == 1:
         return fewest
     spread = target * (1 - target), truth * (1 - truth)
