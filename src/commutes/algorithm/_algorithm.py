@@ -12,6 +12,7 @@ import numpy as np
 from commutes.algorithm import _draw, _identity, _svg
 from commutes.algorithm._admission import admit
 from commutes.algorithm._columns import (
+    as_column,
     as_do,
     as_inputs,
     from_plain_do,
@@ -234,7 +235,7 @@ class Algorithm:
 
     def values(self, variable: Variable | str, column: np.ndarray) -> list[Any]:
         """The plain Python values of a column."""
-        return self.domain(variable).decode(np.asarray(column))
+        return self.domain(variable).decode(as_column(self, self[variable], column, members=False))
 
     def arrays(self, columns: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
         """The values of columns as numpy arrays.
@@ -243,7 +244,10 @@ class Algorithm:
             Per variable: bool, int64 or float64 where the values are such, (n, width) for vectors and for
             tuples of numbers of one length, object otherwise.
         """
-        return {name: self.domain(name).array(np.asarray(column)) for name, column in columns.items()}
+        return {
+            name: self.domain(name).array(as_column(self, self[name], column, members=False))
+            for name, column in columns.items()
+        }
 
     def run(self, columns: Mapping[str, np.ndarray], do: Mapping[Any, np.ndarray] | None = None) -> Columns:
         """All variables' columns, each mechanism called once per distinct row of its parents.
@@ -368,8 +372,6 @@ class Algorithm:
         domain: Domain | None,
     ) -> Variable:
         admit(self, name, kind, tuple(self._declared.values()), frozen=self._model is not None)
-        variable = Variable(
-            name, kind=kind, algorithm=self, mechanism=function, parent_names=parents, declared=domain
-        )
+        variable = Variable(name, kind, self, function, parents, domain)
         self._declared[name] = variable
         return variable

@@ -45,7 +45,7 @@ def as_inputs(algorithm: Algorithm, columns: Mapping[str, np.ndarray]) -> dict[s
     """The inputs among `columns`, validated; other variables' columns are passed over."""
     _refuse_missing(algorithm, columns)
     inputs = {
-        variable.name: _valid(algorithm, variable, columns[variable.name], members=False)
+        variable.name: as_column(algorithm, variable, columns[variable.name], members=False)
         for variable in algorithm.input_variables
     }
     row_count(inputs)
@@ -57,7 +57,7 @@ def as_do(algorithm: Algorithm, do: Mapping[Any, np.ndarray], n: int) -> dict[st
     fixed: dict[str, np.ndarray] = {}
     for key, column in do.items():
         variable = _once(algorithm, key, fixed)
-        fixed[variable.name] = _valid(algorithm, variable, column, members=True)
+        fixed[variable.name] = as_column(algorithm, variable, column, members=True)
         if len(fixed[variable.name]) != n:
             raise AlgorithmError(
                 f"the intervention on {variable.name} and the inputs differ in length",
@@ -65,6 +65,26 @@ def as_do(algorithm: Algorithm, do: Mapping[Any, np.ndarray], n: int) -> dict[st
                 fix="give one value per row; nothing is repeated silently",
             )
     return fixed
+
+
+def as_column(algorithm: Algorithm, variable: Variable, column: np.ndarray, *, members: bool) -> np.ndarray:
+    """A column of `variable`, validated; membership in an infinite domain only where `members`."""
+    domain = algorithm.domain(variable)
+    array = np.asarray(column)
+    fault = domain.fault(array, members=members)
+    if fault is not None:
+        codes = (
+            f"int64 codes from 0 to {len(domain.values) - 1}"
+            if isinstance(domain, Finite)
+            else "float64 values"
+        )
+        raise DomainError(
+            f"not a column of {variable.name}",
+            got=fault,
+            expected=f"{codes} of {domain.describe()}",
+            fix=f"encode plain values: algorithm.domain({variable.name!r}).encode(values)",
+        )
+    return array.astype(np.int64 if isinstance(domain, Finite) else np.float64, copy=False)
 
 
 def from_plain_do(algorithm: Algorithm, do: Mapping[Any, Any]) -> dict[Any, np.ndarray]:
@@ -122,25 +142,6 @@ def _refuse_missing(algorithm: Algorithm, given: Mapping[str, Any]) -> None:
             expected=f"values of {_names(algorithm)}",
             fix="give every input",
         )
-
-
-def _valid(algorithm: Algorithm, variable: Variable, column: np.ndarray, *, members: bool) -> np.ndarray:
-    domain = algorithm.domain(variable)
-    array = np.asarray(column)
-    fault = domain.fault(array, members=members)
-    if fault is not None:
-        codes = (
-            f"int64 codes from 0 to {len(domain.values) - 1}"
-            if isinstance(domain, Finite)
-            else "float64 values"
-        )
-        raise DomainError(
-            f"not a column of {variable.name}",
-            got=fault,
-            expected=f"{codes} of {domain.describe()}",
-            fix=f"encode plain values: algorithm.domain({variable.name!r}).encode(values)",
-        )
-    return array.astype(np.int64 if isinstance(domain, Finite) else np.float64, copy=False)
 
 
 def _names(algorithm: Algorithm) -> str:

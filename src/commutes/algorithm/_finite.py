@@ -149,6 +149,11 @@ class Finite(Domain):
         order = np.argsort(numbers)
         return numbers[order], order
 
+    @cached_property
+    def _is_run(self) -> bool:
+        """Whether the values are consecutive integers, ascending."""
+        return all(type(value) is int and value == self.values[0] + i for i, value in enumerate(self.values))
+
     def _numeric_codes(self, values: Sequence[Any] | np.ndarray) -> np.ndarray | None:
         """The codes by binary search where both sides are numbers, or both bools; otherwise None."""
         if self._sorted is None:
@@ -161,6 +166,9 @@ class Finite(Domain):
             values = np.array(values)
         if values.ndim != 1 or values.dtype.kind not in ("b" if numbers.dtype.kind == "b" else "iuf"):
             return None
+        if values.dtype == np.int64 and self._is_run:  # a subtraction, several times faster than a search
+            codes = values - numbers[0]
+            return np.where((codes >= 0) & (codes < self.size), codes, -1)
         places = np.searchsorted(numbers, values).clip(max=self.size - 1)
         return np.where(numbers[places] == values, order[places], -1)
 

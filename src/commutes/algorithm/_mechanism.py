@@ -5,7 +5,7 @@ from __future__ import annotations
 import itertools
 import math
 import traceback
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from typing import Any, final
 
 import numpy as np
@@ -19,6 +19,7 @@ from commutes.errors import AlgorithmError, MechanismError
 
 TABLE_ROWS = 1_000_000  # up to here a mechanism is its complete table, beyond it a sample
 SAMPLE_ROWS = 10_000
+CHUNK = 16_384  # rows that are plain Python values at one time: a million at once is slow to make and to free
 POOL = 100  # values per infinite domain in a sample: few, so that equal values meet
 
 
@@ -161,13 +162,12 @@ class Mechanism:
         return domain, domain.encode(values)
 
     def _call(self, columns: Sequence[np.ndarray], n: int) -> list[Any]:
-        decoded = [domain.decode(column) for domain, column in zip(self.domains, columns, strict=True)]
-        rows = zip(*decoded, strict=True) if decoded else itertools.repeat((), n)
         function, answers = self.function, []
         try:
             with _clock.time_limit(lambda: len(answers)):
-                for row in rows:
-                    answers.append(function(*row))
+                for start in range(0, n, CHUNK):
+                    for row in self._rows(columns, start, min(start + CHUNK, n)):
+                        answers.append(function(*row))
         except _clock.OutOfTime:
             raise MechanismError(
                 f"the mechanism of {self.name} does not return",
@@ -178,6 +178,12 @@ class Mechanism:
         except (Exception, SystemExit) as error:
             raise self._raised(error, self._row(columns, len(answers))) from error
         return answers
+
+    def _rows(self, columns: Sequence[np.ndarray], start: int, stop: int) -> Iterable[tuple[Any, ...]]:
+        if not columns:
+            return itertools.repeat((), stop - start)
+        pairs = zip(self.domains, columns, strict=True)
+        return zip(*(domain.decode(column[start:stop]) for domain, column in pairs), strict=True)
 
     def _row(self, columns: Sequence[np.ndarray], row: int) -> str:
         """`left(w=1, x=2)`: the call that a row stands for."""

@@ -95,7 +95,11 @@ class Space(Domain):
 
     def advice(self, value: Any) -> str:
         """What to write instead of a value that lies outside."""
-        return "use a finite float" if self.width is None else f"use a tuple of {self.width} finite floats"
+        return (
+            "use a float within the domain"
+            if self.width is None
+            else f"use a tuple of {self.width} floats within it"
+        )
 
     def _is_shaped(self, value: Any) -> bool:
         single = _floats([value])

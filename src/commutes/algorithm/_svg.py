@@ -107,7 +107,7 @@ def _boxes(algorithm: Algorithm, routes: Sequence[Sequence[Place]]) -> dict[Plac
 
 
 def _stack(wish: Mapping[Place, float], left: float, width: float) -> dict[Place, Box]:
-    """One generation, in the order of the wished heights, pushed apart until nothing overlaps, then centred."""
+    """One generation, in the order of the wished heights, pushed apart where they overlap, and centred."""
     column: dict[Place, Box] = {}
     bottom = float("-inf")
     for place in sorted(wish, key=lambda place: wish[place]):
@@ -161,8 +161,11 @@ def _described(algorithm: Algorithm, variable: Variable) -> str:
 
 
 def _caption(algorithm: Algorithm, variable: Variable) -> str:
-    text = algorithm.domain(variable).describe().removeprefix("{").removesuffix("}")
-    return text if len(text) <= 28 else text[:27] + "…"
+    domain = algorithm.domain(variable)
+    text = domain.describe().removeprefix("{").removesuffix("}")
+    if len(text) <= 28:
+        return text
+    return text[:27] + "…" if domain.size is None else f"{domain.size:,} values"
 
 
 def _width(algorithm: Algorithm, variable: Variable) -> float:

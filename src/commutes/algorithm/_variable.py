@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Literal, final
 
 from commutes.errors import AlgorithmError
@@ -15,6 +16,7 @@ Kind = Literal["input", "inner", "output"]
 
 
 @final
+@dataclass(frozen=True, eq=False, repr=False)
 class Variable:
     """A causal variable: hashed by identity, and callable as the mechanism that it was made from.
 
@@ -28,23 +30,13 @@ class Variable:
     (double, 'inner', (x,), 42)
     """
 
-    def __init__(
-        self,
-        name: str,
-        *,
-        kind: Kind,
-        algorithm: Algorithm,
-        mechanism: Callable[..., Any] | None,
-        parent_names: tuple[str, ...],
-        declared: Domain | None,
-    ) -> None:
-        self.name = name
-        self.kind: Kind = kind
-        self.algorithm = algorithm
-        self.mechanism = mechanism
-        self.parent_names = parent_names
-        self.declared = declared
-        self.__doc__ = getattr(mechanism, "__doc__", None)
+    name: str
+    kind: Kind
+    algorithm: Algorithm
+    mechanism: Callable[..., Any] | None
+    parent_names: tuple[str, ...]
+    declared: Domain | None
+    """The domain that was declared; `algorithm.domain` also knows those that were found."""
 
     @property
     def parents(self) -> tuple[Variable, ...]:
