@@ -222,15 +222,22 @@ def _titles(figure: Figure, layout: _Layout, record: SelectionRecord) -> None:
 
 
 def _colour_bar(figure: Figure, layout: _Layout) -> None:
-    from matplotlib.cm import ScalarMappable
-    from matplotlib.colors import Normalize
+    from matplotlib.patches import Rectangle
 
-    width = min(2.6, layout.width - layout.left - layout.right)
-    bar = figure.add_axes(layout.box(layout.left, 0.36, width, 0.1))
-    drawn = figure.colorbar(
-        ScalarMappable(Normalize(0, 1), _colours()), cax=bar, orientation="horizontal", ticks=[0, 0.5, 1]
+    bar = figure.add_axes(
+        layout.box(layout.left, 0.36, min(2.6, layout.width - layout.left - layout.right), 0.1)
     )
-    drawn.outline.set_visible(False)  # type: ignore[union-attr]
+    # Rectangles, not matplotlib's colour bar, which would put a picture of pixels into the SVG.
+    steps, colours = 64, _colours()
+    for i in range(steps):
+        colour = colours((i + 0.5) / steps)
+        bar.add_patch(
+            Rectangle((i / steps, 0), 1 / steps, 1, facecolor=colour, edgecolor=colour, linewidth=0.3)
+        )
+    bar.set_xlim(0, 1)
+    bar.set_yticks([])
     bar.set_xticks([0, 0.5, 1], ["0", ".5", "1"])
     bar.tick_params(length=0, labelsize=7.5, pad=2, colors=MUTED)
     bar.set_title("IIA above its best floor", fontsize=7.5, color=MUTED, pad=3, loc="left")
+    for spine in bar.spines.values():
+        spine.set_visible(False)

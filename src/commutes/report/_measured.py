@@ -2,14 +2,23 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any
 
 from pydantic import JsonValue
 
-from commutes.report._schema import CellRecord, EvaluationRecord, RateRecord, TransitionRecord
+from commutes.report._schema import CellRecord, CheckRecord, EvaluationRecord, RateRecord, TransitionRecord
 from commutes.report._text import clean, count, interval, paint, plural, share, table, width_of, wrap
 
-__all__ = ["cell_lines", "companion_lines", "data_words", "floor_names", "rate_words", "value_words"]
+__all__ = [
+    "cell_lines",
+    "companion_lines",
+    "data_words",
+    "floor_names",
+    "rate_words",
+    "untrained_rows",
+    "value_words",
+]
 
 INDENT = "  "
 _SHORT = {"do nothing": "nothing", "best constant": "constant", "random subspace": "random"}
@@ -214,3 +223,43 @@ def _figures(rate: RateRecord | None) -> list[str]:
         return ["—", "not measured", "0"]
     exact = rate.method == "census"
     return [share(rate.rate), interval(rate.low, rate.high, exact=exact), count(rate.n)]
+
+
+def untrained_rows(checks: Sequence[CheckRecord]) -> list[list[str]]:
+    """A row of B1's refits: their mean with its interval, and every one of them beside it.
+
+    Read from the check's figures: `refits`, a list of rates, or of mappings whose `rate` is one; and `null`,
+    whose `low` and `high` are the bounds of their mean.
+    """
+    b1 = next((check for check in checks if check.id == "B1"), None)
+    refits = b1.figures.get("refits") if b1 is not None else None
+    if b1 is None or b1.answer == "not run" or not isinstance(refits, list) or not refits:
+        return [["untrained networks", "—", "not run", "0", "refits of the same procedure"]]
+    rates = [_rate_of(item) for item in refits]
+    shown = " ".join(share(rate) for rate, _ in rates)
+    sizes = sorted({n for _, n in rates if n is not None})
+    each = (
+        f", n = {' to '.join(count(n) for n in dict.fromkeys((sizes[0], sizes[-1])))} each" if sizes else ""
+    )
+    known = [rate for rate, _ in rates if rate is not None]
+    mean = sum(known) / len(known) if known else None
+    null = b1.figures.get("null")
+    bounds = null if isinstance(null, dict) else {}
+    bracket = interval(_float(bounds.get("low")), _float(bounds.get("high")))
+    words = f"{shown}: {plural(len(rates), 'refit')}{each}"
+    return [["untrained networks", share(mean), bracket, str(len(rates)), words]]
+
+
+def _rate_of(item: Any) -> tuple[float | None, int | None]:
+    """The rate and n of a refit that is written as a number, as a rate, or as a mapping that holds one."""
+    if isinstance(item, Mapping):
+        inner = item.get("rate")
+        if isinstance(inner, Mapping):
+            return _rate_of(inner)
+        n = item.get("n")
+        return _float(inner), n if isinstance(n, int) else None
+    return _float(item), None
+
+
+def _float(value: Any) -> float | None:
+    return float(value) if isinstance(value, int | float) and not isinstance(value, bool) else None

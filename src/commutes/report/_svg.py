@@ -14,7 +14,6 @@ if TYPE_CHECKING:
 __all__ = ["inline_svg"]
 
 _SVG = "http://www.w3.org/2000/svg"
-_XLINK = "http://www.w3.org/1999/xlink"
 _ALLOWED = frozenset(
     [
         "svg",
@@ -71,18 +70,16 @@ def inline_svg(text: str, *, name: str) -> str:
     if root.tag != f"{{{_SVG}}}svg":
         raise _not_svg(name, f"the element {clean(root.tag)}")
     _strip(root, name)
-    ElementTree.register_namespace("", _SVG)
-    ElementTree.register_namespace("xlink", _XLINK)
+    root.set("xmlns", _SVG)
     return ElementTree.tostring(root, encoding="unicode")
 
 
 def _strip(element: Element, name: str) -> None:
-    for key, value in list(element.attrib.items()):
-        kept = _attribute(key, value, name)
-        if kept is None:
-            del element.attrib[key]
-        else:
-            element.attrib[key] = kept
+    # Bare names: a page knows svg and its href without their namespaces.
+    element.tag = element.tag.removeprefix(f"{{{_SVG}}}")
+    kept = {key.rsplit("}", 1)[-1]: _attribute(key, value, name) for key, value in element.attrib.items()}
+    element.attrib.clear()
+    element.attrib.update({key: value for key, value in kept.items() if value is not None})
     for child in list(element):
         if isinstance(child.tag, str) and child.tag.removeprefix(f"{{{_SVG}}}") in _ALLOWED:
             _strip(child, name)

@@ -5,9 +5,16 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from commutes.report._measured import INDENT, cell_lines, companion_lines, data_words, rate_words
+from commutes.report._measured import (
+    INDENT,
+    cell_lines,
+    companion_lines,
+    data_words,
+    rate_words,
+    untrained_rows,
+)
 from commutes.report._schema import CheckRecord, EvaluationRecord, RateRecord, ReportRecord
-from commutes.report._text import clean, count, interval, number, pad, paint, plural, share, wrap
+from commutes.report._text import clean, count, number, pad, paint, plural, wrap
 from commutes.report.catalogue import LEVELS, entry
 from commutes.report.record import as_evaluation, as_report
 
@@ -40,7 +47,7 @@ def card(record: Mapping[str, Any] | ReportRecord, *, width: int = 100, colour: 
     lines = [paint(line, style, colour) for line in wrap(clean(r.headline), width)]
     lines += [_verdict_line(r), "─" * width]
     lines += _claim_lines(r, width)
-    untrained = _untrained_rows(r.checks)
+    untrained = untrained_rows(r.checks)
     drawn = r.claim.distribution
     lines += ["", *_measurement(r.evaluation, width, colour, untrained=untrained, drawn=drawn)]
     lines += ["", *_check_lines(r, width, colour)]
@@ -138,42 +145,6 @@ def _self_checks(e: EvaluationRecord) -> str:
             shown = "largest difference 0" if value == 0 else f"largest difference {value:.3g}"
         parts.append(f"{clean(name)}, {shown}")
     return "self checks: " + ("; ".join(parts) or "none ran")
-
-
-def _untrained_rows(checks: Sequence[CheckRecord]) -> list[list[str]]:
-    """A row of B1's refits: their mean with its interval, and every one of them beside it."""
-    b1 = next((check for check in checks if check.id == "B1"), None)
-    refits = b1.figures.get("refits") if b1 is not None else None
-    if b1 is None or b1.answer == "not run" or not isinstance(refits, list) or not refits:
-        return [["untrained networks", "—", "not run", "0", "refits of the same procedure"]]
-    rates = [_rate_of(item) for item in refits]
-    shown = " ".join(share(rate) for rate, _ in rates)
-    sizes = sorted({n for _, n in rates if n is not None})
-    each = (
-        f", n = {' to '.join(count(n) for n in dict.fromkeys((sizes[0], sizes[-1])))} each" if sizes else ""
-    )
-    known = [rate for rate, _ in rates if rate is not None]
-    mean = sum(known) / len(known) if known else None
-    null = b1.figures.get("null")
-    bounds = null if isinstance(null, dict) else {}
-    bracket = interval(_float(bounds.get("low")), _float(bounds.get("high")))
-    words = f"{shown}: {plural(len(rates), 'refit')}{each}"
-    return [["untrained networks", share(mean), bracket, str(len(rates)), words]]
-
-
-def _rate_of(item: Any) -> tuple[float | None, int | None]:
-    """The rate and n of a refit that is written as a number, as a rate, or as a mapping that holds one."""
-    if isinstance(item, Mapping):
-        inner = item.get("rate")
-        if isinstance(inner, Mapping):
-            return _rate_of(inner)
-        n = item.get("n")
-        return _float(inner), n if isinstance(n, int) else None
-    return _float(item), None
-
-
-def _float(value: Any) -> float | None:
-    return float(value) if isinstance(value, int | float) and not isinstance(value, bool) else None
 
 
 def _check_lines(r: ReportRecord, width: int, colour: bool) -> list[str]:
