@@ -1,4 +1,4 @@
-"""Counterfactuals: pairs of inputs with the answer that the algorithm expects, by stratum. Imports no torch."""
+"""Pairs of inputs with the answer that the algorithm expects, by stratum. Imports no torch."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ __all__ = [
 
 
 class _Callable(ModuleType):
-    """Importing this package sets `commutes.counterfactuals` to the package, so the package can be called too."""
+    """An import of this package hides its verb of the same name in `commutes`: it can be called itself."""
 
     @property
     def __signature__(self) -> Any:

@@ -1,4 +1,4 @@
-"""The pairs that can be drawn, by kind of input: which expected answer and stratum, with which probability."""
+"""The pairs that can be drawn, by kind of input: expected answer, stratum and probability."""
 
 from __future__ import annotations
 
@@ -92,7 +92,7 @@ class Candidates:
 
 
 def frontier(algorithm: Algorithm, swap: Swap) -> tuple[Variable, ...]:
-    """The variables that the answer depends on besides the swapped ones: the parents that enter their cone."""
+    """What the answer depends on besides the swapped variables: the parents that enter their cone."""
     swapped = set(swap.variables)
     cone = {d for v in swap.variables for d in algorithm.descendants(v)} - swapped
     entering = {p for v in cone for p in algorithm.parents(v)} - cone - swapped

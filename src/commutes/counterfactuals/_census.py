@@ -31,7 +31,7 @@ def census(algorithm: Algorithm, *, swap: SwapSets = None) -> Counterfactuals:
         The labelled pairs, `complete`, with the weights of the distribution "values".
 
     Raises:
-        DataError: When the domain is infinite, when a swap set has more than a million pairs, or tests nothing.
+        DataError: For an infinite domain, and for a swap set of over a million pairs or that tests nothing.
     """
     algorithm.check()
     sets = swap_sets(algorithm, swap)

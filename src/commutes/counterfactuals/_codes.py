@@ -13,7 +13,7 @@ _TABLE = 2**24
 
 
 def _compact(code: np.ndarray, size: int) -> np.ndarray:
-    """`code` renumbered to 0..K-1 in the order of its values, without a sort where a table is small enough."""
+    """`code` renumbered to 0..K-1 in the order of its values, without sorting if a table is small enough."""
     if size <= max(4 * len(code), 1024) and size <= _TABLE:
         present = np.zeros(size, dtype=bool)
         present[code] = True

@@ -24,7 +24,7 @@ _MOST_VALUES = 2_000
 
 
 def default_hold(algorithm: Algorithm, flip: Sequence[Variable]) -> tuple[Variable, ...]:
-    """The inner variables that are no descendants of the flipped ones, and the inputs that are no ancestors."""
+    """The inner variables that do not descend from the flipped ones, and the inputs not above those."""
     below = {d for v in flip for d in algorithm.descendants(v)} | set(flip)
     above = {a for v in flip for a in algorithm.ancestors(v)} | set(flip)
     inner = [v for v in algorithm.inner_variables if v not in below]
@@ -63,8 +63,8 @@ def controlled(
 ) -> tuple[Pool, list[Candidates]]:
     """The candidates of controlled pairs, in cells by transition, and the pool that they refer to.
 
-    Where the domain is listed the source is any input of it that agrees on what is held. Where it is sampled the
-    source is the base with the inputs above the flipped variables taken from another input.
+    Where the domain is listed the source is any input of it that agrees on what is held. Where it is sampled
+    the source is the base with the inputs above the flipped variables taken from another input.
 
     Raises:
         DataError: When a transition cannot be made.
@@ -93,7 +93,7 @@ class _Pairs:
 def _changed(pool: Pool, variables: Sequence[Variable], left: np.ndarray, right: np.ndarray) -> np.ndarray:
     """Per variable and pair whether its value differs.  # shape: (variables, pairs)"""
     columns = [_codes(pool, [v]) for v in variables]
-    return np.array([c[left] != c[right] for c in columns]).reshape(len(columns), len(left))
+    return np.array([c[left] != c[right] for c in columns], dtype=bool).reshape(len(columns), len(left))
 
 
 def _within(sizes_base: np.ndarray, sizes_source: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
@@ -129,9 +129,9 @@ def _listed(pool: Pool, roles: _Roles, swaps: Sequence[Swap], rng: np.random.Gen
         )
         source_rows = Gathered(held, pool.weights, len(sizes)).pick(rng, held[base_rows])
         base, source, mass = kinds.code[base_rows], kinds.code[source_rows], np.full(draws, 1.0 / draws)
-    keep = _changed(pool, roles.flip, kinds.first[base], kinds.first[source]).all(axis=0)
+    keep = np.all(_changed(pool, roles.flip, kinds.first[base], kinds.first[source]), axis=0)
     base, source, mass = base[keep], source[keep], mass[keep]
-    moved = _changed(pool, roles.shared, kinds.first[base], kinds.first[source]).any(axis=0)
+    moved = np.any(_changed(pool, roles.shared, kinds.first[base], kinds.first[source]), axis=0)
     # A pair that leaves the ancestors of the held variables alone is taken wherever the base has one.
     reached = joint_codes([base, _codes(pool, roles.flip)[kinds.first[source]]], len(base))
     spared = np.zeros(int(reached.max(initial=-1)) + 1, dtype=bool)
@@ -205,7 +205,7 @@ def _with_sources(
         False,
         max(pool.draws, draws),
     )
-    moved = _changed(larger, roles.shared, base, source).any(axis=0)
+    moved = np.any(_changed(larger, roles.shared, base, source), axis=0)
     kinds = Kinds(np.arange(len(ids)), larger.weights)
     return larger, _Pairs(kinds, base, source, mass[base], moved, draws)
 
@@ -230,7 +230,8 @@ def _as_candidates(pool: Pool, roles: _Roles, swap: Swap, pairs: _Pairs) -> Cand
 def _refuse_missing(algorithm: Algorithm, design: Design, roles: _Roles, pool: Pool, pairs: _Pairs) -> None:
     """Refuses a design with a transition that no pair can make."""
     names = "+".join(v.name for v in roles.flip)
-    where = f"algorithm {algorithm.name!r}, flip={names}, hold={', '.join(v.name for v in roles.hold) or 'nothing'}"
+    held = ", ".join(v.name for v in roles.hold) or "nothing"
+    where = f"algorithm {algorithm.name!r}, flip={names}, hold={held}"
     seen = f"in {pairs.draws:,} sampled pairs" if pairs.draws else f"among {len(pool):,} inputs"
     if not len(pairs.base):
         raise DataError(

@@ -40,8 +40,8 @@ class Coverage:
     """Per swap set, and over the union of them, the pairs on which each rival expects another answer.
 
     Args:
-        table: Swap label (or `ALL`) -> rival -> share. A rival that has nothing to say about a swap set (a second
-            source where there is one, another variable that is among the swapped) is not in its row.
+        table: Swap label (or `ALL`) -> rival -> share. A rival that has nothing to say about a swap set (a
+            second source where there is one, another variable that is among the swapped) is not in its row.
     """
 
     table: Mapping[str, Mapping[str, Share]]
@@ -147,7 +147,7 @@ def _answers(
 def _declared(
     pairs: Counterfactuals, rival: Algorithm, against: Mapping[str, str | Sequence[str]]
 ) -> tuple[np.ndarray, np.ndarray]:
-    """A rival answers by its own interchange, in its own variables of the same names or in those set against them."""
+    """By the rival's own interchange: of its variables of the same names, or those set against them."""
     for name in against:
         pairs.algorithm[name]
     recode = _recoding(pairs.algorithm, rival)

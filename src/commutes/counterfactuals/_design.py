@@ -22,12 +22,12 @@ Rows = Mapping[str, Sequence[Any] | np.ndarray]
 class Distribution:
     """A distribution of inputs: `draw(rng, n)` gives n rows, a column of plain values per input variable.
 
-    For inputs whose fields hang together: fresh real vectors that are equal within a pair half of the time, say.
+    For inputs whose fields hang together, such as fresh vectors that are equal half of the time.
 
     Args:
         name: The words that every number drawn from it is printed with.
-        draw: From a generator and n to a mapping from each input's name to n values (not codes), shape (n,) or
-            (n, width) for vectors. It must take all its randomness from the generator.
+        draw: From a generator and n to a mapping from each input's name to n values (not codes), shape (n,)
+            or (n, width) for vectors. It must take all its randomness from the generator.
     """
 
     name: str
@@ -36,7 +36,7 @@ class Distribution:
 
 @dataclass(frozen=True)
 class Design:
-    """How a data set was drawn. Variables are named, so that the same design can be drawn under another algorithm."""
+    """How a data set was drawn. Variables are names, so that another algorithm can be drawn for too."""
 
     n: int
     """The number of pairs."""

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -54,7 +54,7 @@ def strata_offsets(algorithm: Algorithm, swaps: Sequence[Swap]) -> tuple[Strata,
 
 
 def natural_weights(algorithm: Algorithm, options: Sequence[Candidates]) -> dict[tuple[str, str], float]:
-    """The probability of each stratum of each swap set under the distribution, summing to one per swap set."""
+    """The probability of each stratum under the distribution, summing to one per swap set."""
     strata, offsets = strata_offsets(algorithm, [o.swap for o in options])
     real = isinstance(algorithm.domain(algorithm.output_variable), Space)
     weights: dict[tuple[str, str], float] = {}
@@ -152,20 +152,28 @@ def draw(algorithm: Algorithm, design: Design, reservoir: Reservoir) -> Drawn:
         last = reservoir.last(step)
         whole = reservoir.pool(step)
         part = whole if design.part is None else whole.restrict(inside(whole.ids, design))
-        trouble = None if len(part) else _too_few(design, part, "any swap")
-        if trouble is None:
-            pool, options = _options(algorithm, design, part, _tag(design))
-            natural, draws = _natural(algorithm, design, whole, pool, options, reservoir)
-            trouble = _trouble(algorithm, design, pool, options, natural)
-        if trouble is None:
-            filled = _fill(design, options, last)
-            if filled is not None:
-                break
-            if last:
-                raise _not_disjoint(design, algorithm, pool, options)
-        elif last:
-            raise trouble
+        got = _attempt(algorithm, design, reservoir, whole, part, last)
+        if isinstance(got, Drawn):
+            return got
+        if last:
+            raise got()
         step += 1
+
+
+def _attempt(
+    algorithm: Algorithm, design: Design, reservoir: Reservoir, whole: Pool, part: Pool, last: bool
+) -> Drawn | Callable[[], DataError]:
+    """The pairs from this pool, or the error to raise if a larger pool cannot be had."""
+    if not len(part):
+        return lambda: _too_few(design, part, "any swap")
+    pool, options = _options(algorithm, design, part, _tag(design))
+    natural, draws = _natural(algorithm, design, whole, pool, options, reservoir)
+    trouble = _trouble(algorithm, design, pool, options, natural)
+    if trouble is not None:
+        return lambda: trouble
+    filled = _fill(design, options, last)
+    if filled is None:
+        return lambda: _not_disjoint(design, algorithm, pool, options)
     requests, rows = filled
     return _columns(pool, options, rows, requests, natural, draws)
 
@@ -224,11 +232,10 @@ def _not_disjoint(
     design: Design, algorithm: Algorithm, pool: Pool, options: Sequence[Candidates]
 ) -> DataError:
     """Says the largest number of disjoint pairs, found by drawing them."""
-    most = min(design.n, len(pool) // 2)
-    low, high = 0, most + 1
+    low, high = 0, min(design.n, len(pool) // 2 + 1)
     while high - low > 1:
         middle = (low + high) // 2
-        if _fill(replace(design, n=middle), options, last=True) is None:
+        if middle < len(options) or _fill(replace(design, n=middle), options, last=True) is None:
             high = middle
         else:
             low = middle

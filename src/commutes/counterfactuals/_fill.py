@@ -1,25 +1,27 @@
-"""Filling quotas with pairs of inputs: inputs recurring, or each used once for as long as the domain allows."""
+"""Filling quotas with pairs: inputs recur, or each is used once for as long as the domain allows."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from functools import cached_property
 
 import numpy as np
 
-from commutes.counterfactuals._candidates import Candidates, Kinds
-from commutes.counterfactuals._codes import Gathered, level
+from commutes.counterfactuals._candidates import Candidates
+from commutes.counterfactuals._codes import Gathered, first_rows, joint_codes, level
 
-__all__ = ["Filled", "Requests", "fill_disjoint", "fill_recurring", "quotas"]
+__all__ = ["Filled", "Requests", "Stock", "fill_disjoint", "fill_recurring", "quotas"]
 
 _RESTARTS = 4
 """How often the cells that went short are served first in a new attempt."""
-_CHUNKS = 16
+_CHUNKS = 64
 """Requests are served in so many shuffled portions, so that no swap set takes the scarce inputs first."""
 _PATIENCE = 3
 _SWEEPS = 8
-"""How often all inputs may be used afresh, as evenly as possible, before they are drawn with replacement."""
+"""How often all inputs may be used once more, evenly, before they are drawn with replacement."""
+_FAIR = 0.25
+"""The part of an equal share that every expected answer of a stratum keeps before inputs recur: with less, an
+answer would be all but untested in a stratum that seems well filled."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -40,6 +42,10 @@ class Filled:
     atom: np.ndarray
     base: np.ndarray
     source: np.ndarray
+
+    def copy(self) -> Filled:
+        """A copy that can be changed on its own."""
+        return Filled(self.atom.copy(), self.base.copy(), self.source.copy())
 
     @property
     def missing(self) -> np.ndarray:
@@ -100,108 +106,144 @@ def fill_recurring(options: Sequence[Candidates], requests: Requests, rng: np.ra
     return filled
 
 
-class _Queue:
-    """A role's inputs in the order in which they are used up: by kind, then at random by their weights."""
+def _ranks(codes: np.ndarray) -> np.ndarray:
+    """The how manieth of its code each entry is, from 0."""
+    order = np.argsort(codes, kind="stable")
+    ordered = codes[order]
+    rank = np.empty(len(codes), dtype=np.int64)
+    rank[order] = np.arange(len(codes)) - np.searchsorted(ordered, ordered, side="left")
+    return rank
 
-    def __init__(self, kinds: Kinds, rng: np.random.Generator) -> None:
-        self.code = kinds.code
-        self.count = len(kinds.first)
+
+class Stock:
+    """The inputs by *stock kind*, the coarsest partition that refines every role's kinds, each with a queue.
+
+    Inputs of one stock kind are interchangeable in every role, so what is left is counted per kind, not per
+    input.
+    """
+
+    def __init__(self, options: Sequence[Candidates], rng: np.random.Generator) -> None:
+        roles = [[o.base_kinds, *o.source_kinds] for o in options]
+        weights = options[0].base_kinds.weights
+        kind = joint_codes([k.code for row in roles for k in row], len(weights))
+        first = first_rows(kind)
+        self.size = np.bincount(kind, minlength=len(first))
+        self.start = np.cumsum(self.size) - self.size
         # Exponential clocks with the weights as rates: the order of sampling without replacement.
         with np.errstate(divide="ignore"):
-            clock = rng.exponential(size=len(kinds.code)) / kinds.weights
-        self.order = np.lexsort((clock, kinds.code))
+            clock = rng.exponential(size=len(weights)) / weights
+        self.order = np.lexsort((clock, kind))
+        self.weight = np.bincount(kind, weights=weights) / self.size
+        self.role_kind = [[k.code[first] for k in row] for row in roles]
+        self.role_size = [[len(k.first) for k in row] for row in roles]
+        self.gathered = [
+            [Gathered(code, self.weight, size) for code, size in zip(codes, sizes, strict=True)]
+            for codes, sizes in zip(self.role_kind, self.role_size, strict=True)
+        ]
+        self.taken = np.zeros(len(first), dtype=np.int64)
+        self.allowed = self.size.copy()
 
-    def left(self, used: np.ndarray) -> np.ndarray:
-        """How many unused inputs each kind has."""
-        return np.bincount(self.code[~used], minlength=self.count)
+    def refill(self) -> None:
+        """Every input as good as unused."""
+        self.taken[:] = 0
+        self.allowed = self.size.copy()
 
-    def take(self, used: np.ndarray, wanted: np.ndarray) -> np.ndarray:
-        """Different unused inputs of the wanted kinds, -1 where a kind has no more."""
-        free = self.order[~used[self.order]]
-        code = self.code[free]
-        by_kind = np.argsort(wanted, kind="stable")
-        ordered = wanted[by_kind]
-        start = np.searchsorted(code, ordered, side="left")
-        stop = np.searchsorted(code, ordered, side="right")
-        place = start + np.arange(len(ordered)) - np.searchsorted(ordered, ordered, side="left")
-        got = np.full(len(wanted), -1, dtype=np.int64)
-        there = place < stop
-        got[by_kind[there]] = free[place[there]]
+    def allow_more(self) -> None:
+        """Every input may be used once more; those that have not been used yet still come first."""
+        self.allowed = self.allowed + self.size
+
+    @property
+    def left(self) -> np.ndarray:
+        """How many uses each stock kind has left."""
+        return self.allowed - self.taken
+
+    def left_for(self, index: int, role: int) -> np.ndarray:
+        """How many uses each of a role's kinds has left."""
+        size = self.role_size[index][role]
+        return np.bincount(self.role_kind[index][role], weights=self.left, minlength=size)
+
+    def take(self, index: int, wanted: np.ndarray, rng: np.random.Generator) -> np.ndarray:
+        """Inputs of the wanted kinds, requests x roles; a row of -1 where a kind is short."""
+        weight = self.weight * self.left
+        kind = np.stack(
+            [
+                gathered.weighted(weight).pick(rng, wanted[:, role])
+                for role, gathered in enumerate(self.gathered[index])
+            ],
+            axis=1,
+        )
+        flat = kind.reshape(-1)
+        served = (_ranks(flat) < self.left[flat]).reshape(kind.shape).all(axis=1)
+        flat = kind[served].reshape(-1)
+        place = (self.taken[flat] + _ranks(flat)) % self.size[flat]
+        got = np.full(wanted.shape, -1, dtype=np.int64)
+        got[served] = self.order[self.start[flat] + place].reshape(-1, wanted.shape[1])
+        self.taken += np.bincount(flat, minlength=len(self.taken))
         return got
 
 
 class _Attempt:
-    """One pass over all requests in a given order, each input used once."""
+    """One pass over requests in a given order."""
 
     def __init__(
-        self, options: Sequence[Candidates], requests: Requests, rng: np.random.Generator, loose: bool
+        self, options: Sequence[Candidates], requests: Requests, stock: Stock, rng: np.random.Generator
     ) -> None:
-        self.options, self.requests, self.rng, self.loose = options, requests, rng, loose
-        self.used = np.zeros(len(options[0].base_kinds.code), dtype=bool)
+        self.options, self.requests, self.stock, self.rng = options, requests, stock, rng
         self.filled = _empty(options, len(requests))
 
-    @cached_property
-    def queues(self) -> list[list[_Queue]]:
-        return [[_Queue(kinds, self.rng) for kinds in (o.base_kinds, *o.source_kinds)] for o in self.options]
-
-    def run(self, order: np.ndarray) -> None:
-        for chunk in np.array_split(order, max(1, min(_CHUNKS, len(order) // 64))):
-            pending, idle, first = chunk, 0, True
+    def run(self, order: np.ndarray, *, loose: bool = False) -> None:
+        """Serves the requests, in portions; `loose`: another answer of the same stratum may stand in."""
+        for chunk in np.array_split(order, max(1, min(_CHUNKS, len(order) // 16))):
+            pending, idle, natural = chunk, 0, True
             while len(pending) and idle < _PATIENCE:
                 for index in range(len(self.options)):
-                    self._serve(index, pending[self.requests.swap[pending] == index], first)
+                    self._serve(index, pending[self.requests.swap[pending] == index], natural, loose)
                 rest = pending[self.filled.atom[pending] < 0]
                 idle = idle + 1 if len(rest) == len(pending) else 0
-                pending, first = rest, False
+                pending, natural = rest, False
 
-    def _serve(self, index: int, rows: np.ndarray, natural: bool) -> None:
-        option, queues = self.options[index], self.queues[index]
+    def _serve(self, index: int, rows: np.ndarray, natural: bool, loose: bool) -> None:
         if not len(rows):
             return
-        left = queues[0].left(self.used)[option.base]
-        for slot, queue in enumerate(queues[1:]):
-            left = np.minimum(left, queue.left(self.used)[option.source[:, slot]])
+        option, stock = self.options[index], self.stock
+        left = stock.left_for(index, 0)[option.base]
+        for slot in range(option.source.shape[1]):
+            left = np.minimum(left, stock.left_for(index, slot + 1)[option.source[:, slot]])
         # First as the distribution has it; what then goes short is steered to where inputs are left.
         weight = option.mass * (left > 0 if natural else left)
-        by = option.by_outer if self.loose else option.by_cell
         wanted = self.requests.cell[rows]
-        wanted = option.outer_of[wanted] if self.loose else wanted
-        by = by.weighted(weight)
+        wanted = option.outer_of[wanted] if loose else wanted
+        by = (option.by_outer if loose else option.by_cell).weighted(weight)
         can = by.mass[wanted] > 0
         rows, wanted = rows[can], wanted[can]
         atom = by.pick(self.rng, wanted)
-        kinds = np.concatenate([option.base[atom][:, None], option.source[atom]], axis=1)
-        got = np.empty_like(kinds)
-        for role, queue in enumerate(queues):
-            got[:, role] = queue.take(self.used, kinds[:, role])
-            self.used[got[got[:, role] >= 0, role]] = True
-        served = (got >= 0).all(axis=1)
-        back = got[~served]
-        self.used[back[back >= 0]] = False
-        self.filled.atom[rows[served]] = atom[served]
-        self.filled.base[rows[served]] = got[served, 0]
-        self.filled.source[rows[served], : got.shape[1] - 1] = got[served, 1:]
+        got = stock.take(
+            index, np.concatenate([option.base[atom][:, None], option.source[atom]], axis=1), self.rng
+        )
+        served = got[:, 0] >= 0
+        rows = rows[served]
+        self.filled.atom[rows] = atom[served]
+        self.filled.base[rows] = got[served, 0]
+        self.filled.source[rows, : got.shape[1] - 1] = got[served, 1:]
 
 
-def _once(
-    options: Sequence[Candidates], requests: Requests, rng: np.random.Generator, restarts: int
+def _tight(
+    options: Sequence[Candidates], requests: Requests, stock: Stock, rng: np.random.Generator, restarts: int
 ) -> _Attempt:
-    """The best of some attempts; the cells that went short in one are served first in the next."""
-    best: _Attempt | None = None
+    """The last of some attempts; the cells that went short in one are served first in the next."""
     hungry = np.zeros(len(requests), dtype=np.int64)
-    width = 1 + int(requests.cell.max())
-    key = requests.swap * width + requests.cell
-    for _ in range(restarts):
-        attempt = _Attempt(options, requests, rng, loose=False)
-        attempt.run(np.argsort(-hungry, kind="stable"))
+    key = requests.swap * (1 + int(requests.cell.max())) + requests.cell
+    # In turn, one of every cell, so that cells which need the same scarce inputs share them.
+    turn = _ranks(key)
+    while True:
+        stock.refill()
+        attempt = _Attempt(options, requests, stock, rng)
+        attempt.run(np.lexsort((turn, -hungry)))
         missing = attempt.filled.missing
-        if best is None or len(missing) < len(best.filled.missing):
-            best = attempt
-        if not len(missing):
-            break
+        restarts -= 1
+        if not len(missing) or not restarts:
+            return attempt
         hungry += np.isin(key, key[missing])
-    assert best is not None
-    return best
 
 
 def fill_disjoint(
@@ -211,31 +253,48 @@ def fill_disjoint(
     *,
     strict: bool,
     restarts: int = _RESTARTS,
+    stock: Stock | None = None,
 ) -> Filled:
     """Every input used once while that is possible.
+
+    Numbers per stratum stand; balance over the expected answers gives way to disjoint inputs. Where inputs
+    may recur it gives way only so far, and they recur instead of leaving an answer of a stratum nearly
+    untested.
 
     Args:
         options: What can be drawn.
         requests: What is wanted.
         rng: For the order and the choice.
-        strict: True leaves what cannot be had without repetition missing (balance over the expected answers
-            gives way first); False lets inputs recur for it, as evenly as possible.
+        strict: True leaves what cannot be had without repetition missing; False lets inputs recur for it, as
+            evenly as possible.
         restarts: How many attempts are made.
+        stock: The inputs, where they are gathered already.
     """
-    attempt = _once(options, requests, rng, restarts)
+    stock = stock or Stock(options, rng)
+    attempt = _tight(options, requests, stock, rng, restarts)
     missing = attempt.filled.missing
     if not len(missing):
         return attempt.filled
-    if strict:
-        attempt.loose = True
-        attempt.run(missing)
+    before = attempt.filled.copy(), stock.taken.copy()
+    attempt.run(missing, loose=True)
+    if strict or (not len(attempt.filled.missing) and _balanced(options, requests, attempt.filled)):
         return attempt.filled
+    attempt.filled, stock.taken = before
     for _ in range(_SWEEPS):
-        attempt.used[:] = False
-        attempt.run(missing)
-        rest = attempt.filled.missing
-        if not len(rest) or len(rest) == len(missing):
-            break
-        missing = rest
+        stock.allow_more()
+        attempt.run(attempt.filled.missing)
+        if not len(attempt.filled.missing):
+            return attempt.filled
     _draw_freely(attempt.filled, options, requests, attempt.filled.missing, rng)
     return attempt.filled
+
+
+def _balanced(options: Sequence[Candidates], requests: Requests, filled: Filled) -> bool:
+    """Whether each answer of each stratum keeps a fair part of the number that balance gives it."""
+    for index, option in enumerate(options):
+        mine = requests.swap == index
+        wanted = np.bincount(requests.cell[mine], minlength=len(option.outer_of))
+        got = np.bincount(option.cell[filled.atom[mine]], minlength=len(option.outer_of))
+        if (got < np.floor(_FAIR * wanted)).any():
+            return False
+    return True

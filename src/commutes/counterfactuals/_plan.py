@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
@@ -11,7 +11,7 @@ from commutes.algorithm import Algorithm
 from commutes.counterfactuals._candidates import Candidates, candidates
 from commutes.counterfactuals._design import Design, Distribution, check_distribution, check_seed, words
 from commutes.counterfactuals._draw import natural_weights, strata_offsets
-from commutes.counterfactuals._fill import Requests, fill_disjoint
+from commutes.counterfactuals._fill import Requests, Stock, fill_disjoint
 from commutes.counterfactuals._pool import Reservoir, inside
 from commutes.counterfactuals._swap import swap_sets
 from commutes.counterfactuals._verbs import SwapSets
@@ -59,7 +59,7 @@ class Plan:
     total: int
     """The n to ask `counterfactuals` for, so that a part of this share measures `n`."""
     together: int | None
-    """The most pairs per cell that all cells can have at once without sharing an input; None: unlimited."""
+    """How many disjoint pairs, up to `needed`, all cells can have at once; None: no limit."""
     passes: int
     """Forward passes to measure: one per distinct input and one per pair."""
 
@@ -72,8 +72,8 @@ class Plan:
         label = max(len(c.swap) for c in self.cells)
         width = max(len(c.stratum) for c in self.cells)
         lines = [
-            f"To pass a gate at {self.target:g} (one-sided, alpha {self.alpha:g}) with probability {self.power:g} "
-            f"if the truth is {self.truth:g}: {self.needed:,} pairs per swap set and stratum.",
+            f"To pass a gate at {self.target:g} (one-sided, alpha {self.alpha:g}) with probability "
+            f"{self.power:g} if the truth is {self.truth:g}: {self.needed:,} pairs per swap set and stratum.",
             f"Inputs {self.distribution}.",
         ]
         for c in self.cells:
@@ -86,12 +86,12 @@ class Plan:
                 said += "" if c.enough else "  TOO FEW"
             lines.append(f"  {c.swap:<{label}}  {c.stratum:<{width}}  weight {c.weight:.4f}  {said}")
         asked = f"counterfactuals(algorithm, {self.total:_}, seed=...)"
-        measured = f" split with a share of {self.share:g}" if self.share < 1 else ""
+        measured = f", split with a share of {self.share:g}" if self.share < 1 else ""
         lines.append(f"Measure {self.n:,} pairs: {asked}{measured}; {self.passes:,} forward passes.")
         if self.together is not None and not self.enough:
             lines.append(
-                f"All cells together have {self.together:,} disjoint pairs each: inputs will recur, and intervals "
-                "will be wider. A census of a small domain has no interval: census(algorithm)."
+                f"All cells together have {self.together:,} disjoint pairs each: inputs will recur, and "
+                "intervals will be wider. A census of a small domain has no interval: census(algorithm)."
             )
         return "\n".join(lines)
 
@@ -125,165 +125,185 @@ def plan(
         DataError: When the truth does not exceed the target, or an argument is no share.
     """
     algorithm.check()
-    for name, value in (
-        ("target", target),
-        ("alpha", alpha),
-        ("truth", truth),
-        ("power", power),
-        ("share", share),
-    ):
-        top = value <= 1 if name in ("truth", "share") else value < 1
-        if isinstance(value, bool) or not isinstance(value, int | float) or not (0 < value and top):
-            bound = "at most 1" if name in ("truth", "share") else "below 1"
-            raise DataError(
-                f"{name}= is not a share",
-                where="plan",
-                got=repr(value),
-                expected=f"a number above 0 and {bound}",
-                fix=f"write {name}=0.9, say",
-            )
-    if truth <= target:
-        raise DataError(
-            "no number of pairs passes this gate",
-            where="plan",
-            got=f"target={target:g}, truth={truth:g}",
-            expected="a truth above the target",
-            fix="lower the target",
-        )
+    gate = _Gate(target, truth, alpha, power)
+    _check_shares(gate, share)
     sets = swap_sets(algorithm, swap)
+    needed = max(GATED, pairs_needed(gate))
+    whole = check_seed(seed, "plan, seed")
     design = Design(
-        n=GATED * 4 * len(sets),
+        n=needed * 4 * len(sets),
         swaps=tuple((tuple(v.name for v in s.variables), s.shared) for s in sets),
         flip=None,
         hold=None,
         distribution=check_distribution(distribution, "plan, distribution"),
         reuse="auto",
-        seed=check_seed(seed, "plan, seed"),
-        partition=check_seed(seed, "plan, seed"),
-        shares=(("part", share),),
-        part="part" if share < 1 else None,
+        seed=whole,
+        partition=whole,
+        shares=(("measured", share),),
+        part="measured",
     )
-    return _planned(
-        algorithm, design, max(GATED, pairs_needed(target, truth, alpha, power)), target, truth, alpha, power
-    )
+    return _planned(algorithm, design, needed, gate)
 
 
-def _planned(
-    algorithm: Algorithm, design: Design, needed: int, target: float, truth: float, alpha: float, power: float
-) -> Plan:
+@dataclass(frozen=True)
+class _Gate:
+    target: float
+    truth: float
+    alpha: float
+    power: float
+
+
+def _check_shares(gate: _Gate, share: float) -> None:
+    given = {
+        "target": gate.target,
+        "truth": gate.truth,
+        "alpha": gate.alpha,
+        "power": gate.power,
+        "share": share,
+    }
+    for name, value in given.items():
+        closed = name in ("truth", "share")
+        number = isinstance(value, int | float) and not isinstance(value, bool)
+        if not number or not 0 < value <= 1 or (value == 1 and not closed):
+            raise DataError(
+                f"{name}= is not a share",
+                where="plan",
+                got=repr(value),
+                expected=f"a number above 0 and {'at most' if closed else 'below'} 1",
+                fix=f"write {name}=0.9, say",
+            )
+    if gate.truth <= gate.target:
+        raise DataError(
+            "no number of pairs passes this gate",
+            where="plan",
+            got=f"target={gate.target:g}, truth={gate.truth:g}",
+            expected="a truth above the target",
+            fix="lower the target",
+        )
+
+
+def _planned(algorithm: Algorithm, design: Design, needed: int, gate: _Gate) -> Plan:
     reservoir = Reservoir(algorithm, design)
     rng = np.random.default_rng([design.seed, 19])
-    whole = reservoir.pool()
     sets = design.swaps_of(algorithm)
+    whole = reservoir.pool()
     weights = natural_weights(algorithm, [candidates(whole, one, rng) for one in sets])
     pool = whole.restrict(inside(whole.ids, design))
-    options = [candidates(pool, one, rng) for one in sets] if len(pool) else []
+    options = [_by_stratum(candidates(pool, one, rng)) for one in sets] if len(pool) else []
     strata, offsets = strata_offsets(algorithm, sets)
-    cells: list[PlannedCell] = []
-    for index, one in enumerate(sets):
-        for place, stratum in enumerate(strata):
-            weight = weights.get((one.label, stratum))
-            if weight is None:
-                continue
-            ceiling: int | None = 0
-            if not pool.complete:
-                ceiling = None
-            elif options and weight:
-                ceiling = _ceiling([options[index]], [(0, place - offsets[index])], rng, whole_pool=len(pool))
-            best = 1.0 if ceiling is None else alpha ** (1 / ceiling) if ceiling else 0.0
-            cells.append(
-                PlannedCell(one.label, stratum, weight, ceiling, best, ceiling is None or ceiling >= needed)
-            )
-    possible = [c for c in cells if c.weight > 0]
-    together = None
+    places = [
+        (index, strata.index(stratum) - offsets[index])
+        for index, one in enumerate(sets)
+        for (label, stratum), weight in weights.items()
+        if label == one.label and weight > 0
+    ]
+    ceilings: dict[tuple[int, int], int] = {}
+    together: int | None = None
     if pool.complete:
-        places = [
-            (index, place - offsets[index])
-            for index, one in enumerate(sets)
-            for place, stratum in enumerate(strata)
-            if weights.get((one.label, stratum), 0.0) > 0
-        ]
-        together = _ceiling(options, places, rng, whole_pool=len(pool)) if options else 0
-    per_set = max(sum(c.swap == one.label for c in possible) for one in sets)
+        stock = Stock(options, rng) if options else None
+        for index, stratum in places:
+            ceilings[index, stratum] = 0
+            if stock is not None and (options[index].stratum == stratum).any():
+                most = len(pool) // (1 + len(sets[index].slots))
+                ceilings[index, stratum] = _served(options, [(index, stratum)], most, stock, restarts=1)
+        together = 0
+        if stock is not None and min(ceilings.values()) > 0:
+            together = _together(options, places, min(needed, *ceilings.values()), stock)
+    cells = tuple(
+        _planned_cell(label, stratum, weight, pool.complete, ceilings.get((index, place)), needed, gate.alpha)
+        for index, one in enumerate(sets)
+        for (label, stratum), weight in weights.items()
+        if label == one.label
+        for place in [strata.index(stratum) - offsets[index]]
+    )
+    share = design.shares[0][1]
+    per_set = max(sum(i == index for i, _ in places) for index in range(len(sets)))
     n = needed * per_set * len(sets)
-    slots = max(len(one.slots) for one in sets)
-    share = dict(design.shares)["part"]
-    distinct = n * (1 + slots) if not pool.complete else min(n * (1 + slots), len(pool))
+    distinct = sum(needed * per_set * (1 + len(one.slots)) for one in sets)
     return Plan(
-        algorithm.name,
-        words(algorithm, design.distribution),
-        target,
-        truth,
-        alpha,
-        power,
-        share,
-        needed,
-        tuple(cells),
-        n,
-        int(np.ceil(n / share)),
-        together,
-        distinct + n,
+        algorithm=algorithm.name,
+        distribution=words(algorithm, design.distribution),
+        target=gate.target,
+        truth=gate.truth,
+        alpha=gate.alpha,
+        power=gate.power,
+        share=share,
+        needed=needed,
+        cells=cells,
+        n=n,
+        total=int(np.ceil(n / share)),
+        together=together,
+        passes=n + (min(distinct, len(pool)) if pool.complete else distinct),
     )
 
 
-def _ceiling(
+def _planned_cell(
+    label: str, stratum: str, weight: float, complete: bool, ceiling: int | None, needed: int, alpha: float
+) -> PlannedCell:
+    if not complete:
+        return PlannedCell(label, stratum, weight, None, 1.0, True)
+    most = ceiling or 0
+    # n hits of n have the Clopper-Pearson lower bound alpha ** (1 / n).
+    return PlannedCell(label, stratum, weight, most, alpha ** (1 / most) if most else 0.0, most >= needed)
+
+
+def _served(
     options: Sequence[Candidates],
     places: Sequence[tuple[int, int]],
-    rng: np.random.Generator,
-    *,
-    whole_pool: int,
+    count: int,
+    stock: Stock,
+    restarts: int = 4,
 ) -> int:
-    """The most pairs per (option, stratum) that can be drawn at once without using an input twice."""
-    # Each option is recast with its strata as its cells: balance over the answers is not asked for here.
-    recast = [_by_stratum(option) for option in options]
-    there = [(index, stratum) for index, stratum in places if (recast[index].stratum == stratum).any()]
-    if len(there) < len(places):
-        return 0
+    """How many of `count` pairs per (option, stratum) can be drawn without using an input twice."""
+    index, stratum = (np.repeat([place[k] for place in places], count) for k in (0, 1))
+    rng = np.random.default_rng([23, count])
+    order = rng.permutation(len(index))
+    requests = Requests(index[order], stratum[order])
+    filled = fill_disjoint(options, requests, rng, strict=True, restarts=restarts, stock=stock)
+    return len(requests) - len(filled.missing)
 
-    def fits(count: int) -> bool:
-        requests = Requests(
-            np.repeat([index for index, _ in places], count),
-            np.repeat([stratum for _, stratum in places], count),
-        )
-        order = np.random.default_rng([whole_pool, count]).permutation(len(requests))
-        shuffled = Requests(requests.swap[order], requests.cell[order])
-        return not len(fill_disjoint(recast, shuffled, rng, strict=True, restarts=3).missing)
 
-    most = whole_pool // (sum(1 + len(recast[index].source_kinds) for index, _ in places))
+def _together(
+    options: Sequence[Candidates], places: Sequence[tuple[int, int]], most: int, stock: Stock
+) -> int:
+    """The most pairs per place, up to `most`, that all places can have at once without sharing an input."""
     low, high = 0, most + 1
     while high - low > 1:
-        middle = high - 1 if low == 0 and high == most + 1 else (low + high) // 2
-        low, high = (middle, high) if fits(middle) else (low, middle)
+        middle = most if high > most else (low + high) // 2
+        fits = _served(options, places, middle, stock) == middle * len(places)
+        low, high = (middle, high) if fits else (low, middle)
     return low
 
 
 def _by_stratum(option: Candidates) -> Candidates:
-    from dataclasses import replace
-
     return replace(option, cell=option.stratum, outer_of=np.arange(int(option.stratum.max()) + 1))
 
 
-def pairs_needed(target: float, truth: float, alpha: float, power: float) -> int:
+def pairs_needed(gate: _Gate) -> int:
     """The smallest n with P(Clopper-Pearson lower bound of Binomial(n, truth) >= target) >= power."""
     from scipy.stats import beta, binom
 
     def passes(n: int) -> bool:
         # The fewest hits whose lower bound clears the target; the bound grows with the hits.
-        hits = np.arange(int(np.floor(target * n)), n + 1)
-        bound = np.where(hits > 0, beta.ppf(alpha, np.maximum(hits, 1), n - hits + 1), 0.0)
-        clear = hits[bound >= target]
-        return bool(len(clear)) and float(binom.sf(clear[0] - 1, n, truth)) >= power
+        hits = np.arange(max(int(np.floor(gate.target * n)), 1), n + 1)
+        clear = hits[beta.ppf(gate.alpha, hits, n - hits + 1) >= gate.target]
+        return bool(len(clear)) and float(binom.sf(clear[0] - 1, n, gate.truth)) >= gate.power
 
-    low, high = 0, 1
+    high = 1
     while not passes(high):
-        low, high = high, 2 * high
+        high *= 2
         if high > _MOST:
             raise DataError(
                 "the gate needs more than a million pairs",
                 where="plan",
-                got=f"target={target:g}, truth={truth:g}",
+                got=f"target={gate.target:g}, truth={gate.truth:g}",
                 expected="a truth further above the target",
                 fix="lower the target",
             )
-    # The power is a saw-tooth in n: step back from where it is reached for good to the first n that has it.
-    return next(n for n in range(max(low // 2, 1), high + 1) if passes(n))
+    # The power is a saw-tooth in n, so bisection finds a passing n; the first is a tooth or so below.
+    low = high // 2
+    while high - low > 1:
+        middle = (low + high) // 2
+        low, high = (low, middle) if passes(middle) else (middle, high)
+    tooth = int(4 / (1 - gate.target)) + 4
+    return next(n for n in range(max(high - tooth, 1), high + 1) if passes(n))

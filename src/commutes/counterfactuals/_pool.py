@@ -51,7 +51,7 @@ class Pool:
 
     @cached_property
     def weights(self) -> np.ndarray:
-        """The probability of each input: uniform over the groups that occur, then over each group's inputs."""
+        """The probability of each input: uniform over the groups that occur, then within each."""
         if not len(self):
             return np.zeros(0)
         totals = np.bincount(self.group, weights=self.count)
@@ -85,7 +85,7 @@ def pool_of_all(algorithm: Algorithm, by_value: bool) -> Pool:
 
 
 def inside(ids: np.ndarray, design: Design) -> np.ndarray:
-    """Which of these inputs belong to the design's part: a hash of the id and the seed says where each falls."""
+    """Which of these inputs belong to the design's part, by a hash of the id and the seed."""
     if design.part is None:
         return np.ones(len(ids), dtype=bool)
     names = [name for name, _ in design.shares]
@@ -175,7 +175,7 @@ class Reservoir:
                 v.name: self.algorithm.domain(v).sample(rng, rows) for v in self.algorithm.input_variables
             }
         drawn = self.distribution.draw(rng, rows)
-        columns = self.algorithm.columns(drawn)
+        columns = self.algorithm.columns(drawn)  # pyright: ignore[reportArgumentType]
         got = {name: len(column) for name, column in columns.items()}
         if set(got.values()) != {rows}:
             raise DataError(

@@ -48,8 +48,8 @@ def label_strata(expected: np.ndarray, base: np.ndarray, sources: np.ndarray) ->
 
 
 def differs(left: np.ndarray, right: np.ndarray, tolerance: float | None = None) -> np.ndarray:
-    """Where two answer columns differ: codes exactly, real values by more than the tolerance.  # shape: (n,)"""
+    """Where answers differ: codes exactly, real values by more than the tolerance.  # shape: (n,)"""
     if left.dtype.kind != "f":
         return left != right
     apart = np.abs(left - right) > (tolerance or 0.0)
-    return apart.reshape(len(apart), -1).any(axis=1)
+    return np.asarray(apart.reshape(len(apart), -1).any(axis=1))

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable
 from collections.abc import Set as AbstractSet
 from dataclasses import dataclass
 
@@ -10,8 +10,6 @@ from commutes.algorithm import Algorithm, Variable
 from commutes.errors import DataError, nearest
 
 __all__ = ["Swap", "one_source", "resolve", "swap_sets"]
-
-SwapLike = "Swap | Variable | str | AbstractSet[Variable | str] | Sequence[Variable | str]"
 
 
 @dataclass(frozen=True)
@@ -108,8 +106,8 @@ def resolve(algorithm: Algorithm, name: object, purpose: str) -> Variable:
 
 def resolve_all(algorithm: Algorithm, names: object, purpose: str) -> tuple[Variable, ...]:
     """The variables that `names` (one, or a collection) means, in the algorithm's order, each once."""
-    one = isinstance(names, str | Variable) or not isinstance(names, Iterable)
-    wanted = {resolve(algorithm, name, purpose) for name in ((names,) if one else names)}
+    listed = list(names) if isinstance(names, Iterable) and not isinstance(names, str) else [names]
+    wanted = {resolve(algorithm, name, purpose) for name in listed}
     return tuple(v for v in algorithm.variables if v in wanted)
 
 

@@ -62,7 +62,7 @@ class Counterfactuals:
     complete: bool
     """True for a census: all pairs of the domain."""
     weights: Mapping[tuple[str, str], float]
-    """(swap label, stratum) -> its weight under the distribution of the undivided data; sums to 1 per swap set."""
+    """(swap label, stratum) -> its weight in the undivided distribution; sums to 1 per swap set."""
     weight_draws: int
     """How many draws stand behind `weights`; 0 where they are exact."""
     reused: bool
@@ -149,14 +149,14 @@ class Counterfactuals:
         return self.columns[self.algorithm[variable].name][self.base]
 
     def source_value(self, variable: Variable | str) -> np.ndarray:
-        """The value that is swapped in; -1 (nan) where the variable is not swapped.  # shape: (n,) or (n, width)"""
+        """The value swapped in; -1 (nan) where it is not swapped.  # shape: (n,) or (n, width)"""
         source = self.source_of(variable)
         value = self.columns[self.algorithm[variable].name][source]
         value[source < 0] = np.nan if value.dtype.kind == "f" else -1
         return value
 
     def subset(self, rows: Sequence[int] | np.ndarray) -> Counterfactuals:
-        """These pairs only (a mask of n, or indices). It stays a census where it has all pairs of every cell it has.
+        """These pairs only (a mask of n, or indices); of a census still one if every cell is whole or gone.
 
         Raises:
             DataError: When a row does not exist, or none is left.
@@ -190,17 +190,17 @@ class Counterfactuals:
         return bool((there[there > 0] == size[there > 0]).all())
 
     def split(self, **shares: float) -> tuple[Counterfactuals, ...]:
-        """Parts that share no input: each input falls into one part, and each part's pairs are drawn from its own.
+        """Parts that share no input: each part's pairs are drawn from its own inputs.
 
-        An input's part depends on its id and the design's seed alone, so that it works for infinite domains too.
-        The part named "train" lets inputs recur; every other part uses each input once while it can.
+        An input's part depends on its id and the design's seed alone, so that it works for infinite domains
+        too. The part named "train" lets inputs recur; every other part uses each input once while it can.
 
         Args:
             **shares: Each part's share of the inputs (and of the n pairs), positive, summing to at most 1.
 
         Raises:
-            DataError: For a census, a subset or a part of a split; for wrong shares; when a part has too few inputs
-                for a stratum that is possible.
+            DataError: For a census, a subset or a part of a split; for wrong shares; when a part has too few
+                inputs for a stratum that is possible.
         """
         self._refuse_split(shares)
         bounds = np.rint(self.design.n * np.cumsum([0.0, *shares.values()])).astype(int)
@@ -309,8 +309,9 @@ class Counterfactuals:
 
         Args:
             rivals: Other algorithms over the same inputs, by name.
-            against: Per rival, which of its variables stand against a variable of the claim that it lacks. Without
-                an entry such a rival changes nothing for that variable and keeps its answer for the base.
+            against: Per rival, which of its variables stand against a variable of the claim that it lacks.
+                Without an entry such a rival changes nothing for that variable and keeps its answer for the
+                base.
         """
         from commutes.counterfactuals._coverage import coverage_of
 
@@ -325,7 +326,8 @@ class Counterfactuals:
         width = max(len(s) for s in (*self.strata, "swap"))
         label = max(len(s.label) for s in self.swaps)
         lines = [
-            f"{len(self):,} pairs of {len(self.ids):,} distinct inputs under {self.algorithm.name!r}{part} ({kind})",
+            f"{len(self):,} pairs of {len(self.ids):,} distinct inputs under {self.algorithm.name!r}{part} "
+            f"({kind})",
             f"inputs {self.distribution}",
         ]
         for index, swap in enumerate(self.swaps):

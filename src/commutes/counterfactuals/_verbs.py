@@ -35,25 +35,26 @@ def counterfactuals(
     reuse: Reuse = "auto",
     seed: int,
 ) -> Counterfactuals:
-    """n interchange interventions, in equal numbers per swap set, stratum and (as far as possible) expected answer.
+    """n interchange interventions, equally many per swap set, stratum and (if possible) answer.
 
-    Within a cell of stratum and expected answer the pairs follow the distribution; where each input is used once
-    they do so until the inputs of a kind are used up.
+    Within a cell of stratum and expected answer the pairs follow the distribution; where each input is used
+    once they do so until the inputs of a kind are used up.
 
     Args:
         algorithm: The hypothesis.
         n: The number of pairs, over all swap sets.
-        swap: The swap sets, in a list: a variable alone, a set of variables that are swapped at once, each from its
-            own source, or `one_source(...)`. A set by itself is one joint swap. Default: each inner variable alone.
+        swap: The swap sets, in a list: a variable alone, a set of variables that are swapped at once, each
+            from its own source, or `one_source(...)`. A set by itself is one joint swap. Default: each inner
+            variable alone.
         flip: Controlled pairs: this variable changes between base and source (all of them, if several), the
             held ones do not; equal numbers per transition. It is then what is swapped.
-        hold: What controlled pairs leave alone. Default: the inner variables that are no descendants of the flipped
-            one and the inputs that are no ancestors of it. Pairs that had to move an ancestor of a held variable are
-            marked in `moved`.
-        distribution: How inputs are drawn: "values" (uniform over the joint values of the inner variables, then over
-            the inputs that give them), "inputs" (uniform), or a `Distribution`.
-        reuse: Whether inputs may recur: "auto" lets them in undivided data and in the part "train", and uses each
-            once in other parts while the domain allows it; False never; True everywhere.
+        hold: What controlled pairs leave alone. Default: the inner variables that are no descendants of the
+            flipped one and the inputs that are no ancestors of it. Pairs that had to move an ancestor of a
+            held variable are marked in `moved`.
+        distribution: How inputs are drawn: "values" (uniform over the joint values of the inner variables,
+            then over the inputs that give them), "inputs" (uniform), or a `Distribution`.
+        reuse: Whether inputs may recur: "auto" lets them in undivided data and in the part "train", and uses
+            each once in other parts while the domain allows it; False never; True everywhere.
         seed: The same seed gives the same pairs, bit for bit, in every process.
 
     Returns:
