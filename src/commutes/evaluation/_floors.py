@@ -53,15 +53,17 @@ def random_maps(alignment: Alignment, seed: Sequence[int]) -> list[Featurizer]:
 
 def _best_constant(pairs: Counterfactuals) -> np.ndarray:
     """Hits of the one answer that is expected most often."""
-    values, inverse, counts = np.unique(pairs.expected, axis=0, return_inverse=True, return_counts=True)
+    _, inverse, counts = np.unique(pairs.expected, axis=0, return_inverse=True, return_counts=True)
     return inverse.reshape(-1) == int(counts.argmax())
 
 
-def not_excluded(pairs: Counterfactuals) -> dict[str, list[str]]:
-    """Per swapped set, the trivial rivals that score above 0 on all gated strata: this data cannot exclude them.
+def not_excluded(pairs: Counterfactuals, target: float) -> dict[str, list[str]]:
+    """Per swapped set, the trivial rivals that reach the target on all gated strata: this data cannot exclude them.
 
     Rivals answer as the algorithm says: doing nothing gives the base's answer, swapping everything a source's,
-    the best constant the most frequent expected answer.
+    the best constant the most frequent expected answer. Doing nothing scores 0 where the answer must change, a whole
+    source 0 where it must not become the source's; a constant scores about 1 / (number of answers) everywhere when
+    the data are balanced, so that it is the target, not 0, that it must miss.
     """
     best = _best_constant(pairs)
     found: dict[str, list[str]] = {}
@@ -77,6 +79,6 @@ def not_excluded(pairs: Counterfactuals) -> dict[str, list[str]]:
             name = "whole source" if sources == 1 else f"whole source {slot + 1}"
             rivals[name] = pairs.source_answer[:, slot] == pairs.expected
         found[swap.label] = [
-            name for name, hits in rivals.items() if all(bool(hits[rows].any()) for rows in strata)
+            name for name, hits in rivals.items() if all(hits[rows].mean() >= target for rows in strata)
         ]
     return found

@@ -1,0 +1,25 @@
+"""Checks that try to break a claim, one file each; `challenge` runs them."""
+
+from commutes.robustness._case import Case, Check, Outcome, Progress, Thresholds
+from commutes.robustness._challenge import challenge
+from commutes.robustness._claim import Claim
+from commutes.robustness._controls import controls
+from commutes.robustness._refits import Refit, refits
+from commutes.robustness._registry import CHECKS
+from commutes.robustness._report import Report, pair_columns
+
+__all__ = [
+    "CHECKS",
+    "Case",
+    "Check",
+    "Claim",
+    "Outcome",
+    "Progress",
+    "Refit",
+    "Report",
+    "Thresholds",
+    "challenge",
+    "controls",
+    "pair_columns",
+    "refits",
+]

@@ -1,0 +1,40 @@
+"""A3: can this data tell the claim from its rivals at all? Answered before the network runs."""
+
+from __future__ import annotations
+
+import math
+
+from commutes.counterfactuals import Counterfactuals
+from commutes.evaluation import GATED
+from commutes.robustness._case import Case, Outcome
+from commutes.stats import Answer
+
+
+def adequacy(case: Case) -> Outcome:
+    """Share of measured pairs, over the union of swaps, on which each rival expects another answer."""
+    return adequacy_of(case.test, case.thresholds.adequacy)
+
+
+def adequacy_of(pairs: Counterfactuals, least: float) -> Outcome:
+    """`adequacy` of a set of pairs, from labels alone.
+
+    Args:
+        pairs: What is to be measured.
+        least: The share that every rival must differ on.
+    """
+    union = pairs.coverage().union
+    figures = {name: {"pairs": s.count, "n": s.n, "share": s.share} for name, s in union.items()}
+    if not figures:
+        return Outcome(Answer.VACUOUS, "there is no rival to tell apart", {}, reason="no rivals")
+    name, lowest = min(union.items(), key=lambda item: (item[1].share, item[0]))
+    enough = all(s.share >= least and s.count >= GATED for s in union.values())
+    sentence = (
+        f"the rival hardest to tell apart is {name}: another answer on {lowest.count:,} of {lowest.n:,} pairs"
+        f" ({lowest.share:.3f}); {least:g} and {GATED} pairs are asked for"
+    )
+    if enough:
+        return Outcome(Answer.SUPPORTED, sentence, figures)
+    needed = None
+    if lowest.share >= least and lowest.share > 0:
+        needed = math.ceil(GATED / lowest.share)
+    return Outcome(Answer.INCONCLUSIVE, sentence, figures, n_to_decide=needed)

@@ -1,0 +1,39 @@
+"""A6: does it hold on inputs that the fit has not seen?"""
+
+from __future__ import annotations
+
+import numpy as np
+
+from commutes.evaluation import bench, rate_of
+from commutes.robustness._case import Case, Outcome
+from commutes.stats import Answer, gap, gate
+
+
+def held_out(case: Case) -> Outcome:
+    """IIA on fitted pairs minus IIA on held-out ones; the parts are split by input."""
+    most = case.thresholds.held_out
+    if case.train is None:
+        return Outcome(Answer.SUPPORTED, "nothing was fitted: every input is held out", {"most": most})
+    if np.isin(case.test.input_ids, case.alignment.fitted_ids).any():
+        reason = "the complete domain was fitted on: no input is left to hold out"
+        return Outcome(Answer.VACUOUS, reason, {"most": most}, reason=reason)
+    count = min(len(case.train), len(case.test))
+    seen = case.train.subset(np.arange(count))
+    fitted = rate_of(bench(case.alignment, seen).hits(case.alignment.featurizers), seen)
+    held = case.evaluation.overall
+    difference = gap(fitted, held)
+    answer = gate(difference, most, side="<")
+    return Outcome(
+        answer,
+        f"fitted {fitted}, held out {held}: gap {difference}, at most {most:g}",
+        {"fitted": fitted.as_dict(), "held_out": held.as_dict(), "gap": difference.as_dict(), "most": most},
+        n_to_decide=_needed(difference.value, difference.upper, most, held.n),
+        forward_passes=count,
+    )
+
+
+def _needed(value: float, upper: float, most: float, n: int) -> int | None:
+    """Pairs at which the half-width, which falls with the root of n, would fit below the gate."""
+    if not value < most < upper:
+        return None
+    return int(np.ceil(n * ((upper - value) / (most - value)) ** 2))

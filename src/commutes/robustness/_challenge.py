@@ -1,0 +1,158 @@
+"""Run the checks against a claim that was fixed first."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Mapping
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from commutes.alignment import Alignment
+from commutes.counterfactuals import Counterfactuals
+from commutes.errors import AlignmentError, DataError
+from commutes.evaluation import bench, evaluate
+from commutes.report import CATALOGUE
+from commutes.robustness._a3_adequacy import adequacy_of
+from commutes.robustness._case import Case, Progress, Thresholds
+from commutes.robustness._claim import fixed_claim, opened
+from commutes.robustness._refits import Refit, untrained
+from commutes.robustness._registry import CHECKS
+from commutes.robustness._report import Report, Timed
+from commutes.training import Settings
+
+LEVELS = ("R0", "R1", "R2")
+
+
+def challenge(
+    alignment: Alignment,
+    *,
+    test: Counterfactuals,
+    train: Counterfactuals | None = None,
+    select: Counterfactuals | None = None,
+    level: str = "R2",
+    target: float = Thresholds.target,
+    behaviour: float = Thresholds.behaviour,
+    refits: int = 5,
+    controls: int = 5,
+    seed: int = 0,
+    selection: Mapping[str, Any] | None = None,
+    ledger: Path | None = None,
+    reproduce: str = "",
+    progress: Progress | None = None,
+) -> Report:
+    """Try to break the claim: cheapest checks first, each answered with one of five words.
+
+    Args:
+        alignment: A fitted claim.
+        test: Interventions on inputs that were neither fitted on nor selected on, or a complete domain.
+        train: What it was fitted on; the nulls are fitted on the same. Not needed where nothing is learnt.
+        select: What its start and step were chosen on; the nulls are chosen on the same.
+        level: How far to go: "R1" behaves, "R2" controls.
+        target: Interchange-intervention accuracy that the worst cell must reach.
+        behaviour: Accuracy that the network itself must reach.
+        refits: Refits on untrained networks, at least 5.
+        controls: Control functions per variable, at least 3.
+        seed: Of the nulls and of the random subspaces.
+        selection: The record of the sweep from which the claim was chosen, for the card.
+        ledger: A folder that counts how often the test split was opened.
+        reproduce: The command or call that makes the same card again.
+        progress: Called with (stage, step, steps, figures).
+
+    Raises:
+        AlignmentError: The alignment is not fitted.
+        DataError: The test pairs share inputs with the fit or the selection, or train= or select= is missing.
+    """
+    if level not in LEVELS:
+        raise DataError(
+            "the level is not one that this version can reach",
+            got=repr(level),
+            expected=", ".join(LEVELS),
+            fix="ask for level='R2'",
+        )
+    learnt = any(group.features.learnt for group in alignment.groups)
+    thresholds = Thresholds(target=target, behaviour=behaviour)
+    settings = _settings(alignment) if learnt else Settings()
+    _check_data(alignment, train, select, test, learnt=learnt)
+    claim = fixed_claim(
+        alignment, test, thresholds, settings, level=level, seed=seed, refits=refits, controls=controls
+    )
+    # Whether the data can tell the claim from its rivals is known from labels alone, before the network runs.
+    adequacy_of(test, thresholds.adequacy)
+    count = opened(test, claim, ledger)
+    evaluation = evaluate(alignment, test, census=test.complete, seed=seed, target=target)
+
+    @cache
+    def nulls() -> list[Refit]:
+        return untrained(
+            alignment, train, select, test,
+            count=refits, settings=settings, seed=seed, progress=_staged(progress, "untrained networks"),
+        )  # fmt: skip
+
+    case = Case(
+        alignment, train, select, test, thresholds, settings, seed, refits, controls,
+        bench(alignment, test), evaluation, nulls, progress,
+    )  # fmt: skip
+    gating = {entry.id for entry in CATALOGUE if entry.level is not None and entry.level <= level}
+    outcomes: dict[str, Timed] = {}
+    for name, check in CHECKS.items():
+        if name in gating:
+            start = time.perf_counter()
+            outcome = check(case)
+            outcomes[name] = Timed(outcome, time.perf_counter() - start)
+            if progress is not None:
+                progress(
+                    "checks", len(outcomes), len(gating & CHECKS.keys()), {name: str(outcome.answer.value)}
+                )
+    return Report(
+        alignment, claim, count, thresholds, level, evaluation, outcomes, seed, selection, reproduce
+    )
+
+
+def _settings(alignment: Alignment) -> Settings:
+    """How the claim was fitted: its nulls are fitted in the same way."""
+    history = alignment.history
+    missing = [name for name in Settings.__dataclass_fields__ if name not in history]
+    if missing:
+        raise AlignmentError(
+            "it is not known how the alignment was fitted",
+            got=f"a history without {', '.join(missing)}",
+            expected="an alignment that cm.fit returned, so that the nulls can be fitted in the same way",
+            fix="fit it with cm.fit",
+        )
+    return Settings(**{name: history[name] for name in Settings.__dataclass_fields__})
+
+
+def _check_data(
+    alignment: Alignment,
+    train: Counterfactuals | None,
+    select: Counterfactuals | None,
+    test: Counterfactuals,
+    *,
+    learnt: bool,
+) -> None:
+    alignment.featurizers  # noqa: B018 - refuses an unfitted alignment before anything is opened
+    if learnt and (train is None or select is None):
+        raise DataError(
+            "a learnt claim is challenged with the data that it was fitted and chosen on",
+            got="no " + " and no ".join(n for n, p in (("train=", train), ("select=", select)) if p is None),
+            expected="train= and select=, so that the nulls get the same",
+        )
+    used = test.input_ids
+    chosen = int(np.isin(used, alignment.selected_ids).sum())
+    if chosen and not test.complete:
+        raise DataError(
+            "the claim was chosen on these inputs",
+            where=f"{len(test):,} pairs" + (f" of the part {test.part!r}" if test.part else ""),
+            got=f"{chosen:,} of {len(used):,} inputs were selected on",
+            expected="inputs that neither the fit nor the selection has seen",
+            fix="pass the test part of pairs.split(...)",
+        )
+
+
+def _staged(progress: Progress | None, stage: str) -> Callable[[int, int, Mapping[str, float]], None] | None:
+    if progress is None:
+        return None
+    return lambda step, steps, figures: progress(stage, step, steps, figures)

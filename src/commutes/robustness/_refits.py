@@ -1,0 +1,95 @@
+"""The claim's own fitting procedure, run where there is nothing to find."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from commutes.alignment import Alignment
+from commutes.counterfactuals import Counterfactuals
+from commutes.evaluation import bench, cell_rows, rate_of
+from commutes.stats import Rate
+from commutes.training import Progress, Settings, fit_many
+
+
+@dataclass(frozen=True, eq=False)
+class Refit:
+    """One refit: the same steps, starts and selection as the claim, on other weights or for another variable."""
+
+    alignment: Alignment
+    test: Counterfactuals
+    hits: np.ndarray
+    """On the test pairs.  # shape: (n,)"""
+    overall: Rate
+    worst: float
+    """Lowest rate of a cell that has pairs."""
+    fitted: float | None
+    """Rate on the pairs that were fitted, as a check that the fit could learn at all; None where nothing was fitted."""
+    forward_passes: int
+    """Inputs that the network was run on for the fit."""
+
+
+def refits(
+    alignments: Sequence[Alignment],
+    trains: Sequence[Counterfactuals] | None,
+    selects: Sequence[Counterfactuals] | None,
+    tests: Sequence[Counterfactuals],
+    *,
+    settings: Settings,
+    seed: int,
+    progress: Progress | None = None,
+) -> list[Refit]:
+    """Fit all the claims in one batch and measure each on its own test pairs. Neurons need no fit, and get none."""
+    if trains is None or all(alignment.fitted for alignment in alignments):
+        return [_measured(a, None, test) for a, test in zip(alignments, tests, strict=True)]
+    found = fit_many(alignments, trains, selects=selects, seed=seed, settings=settings, progress=progress)
+    return [_measured(a, train, test) for a, train, test in zip(found, trains, tests, strict=True)]
+
+
+def _measured(alignment: Alignment, train: Counterfactuals | None, test: Counterfactuals) -> Refit:
+    hits = bench(alignment, test).hits(alignment.featurizers)
+    rates = [float(hits[rows].mean()) for *_, rows in cell_rows(test) if len(rows)]
+    overall = rate_of(hits, test)
+    if train is None:
+        return Refit(alignment, test, hits, overall, min(rates), None, 0)
+    # A sample of the fitted pairs as large as the test part says as much as all of them would.
+    seen = train.subset(np.arange(min(len(train), len(test))))
+    fitted = bench(alignment, seen).hits(alignment.featurizers)
+    return Refit(alignment, test, hits, overall, min(rates), float(fitted.mean()), _fit_passes(alignment))
+
+
+def _fit_passes(alignment: Alignment) -> int:
+    """Inputs that the network was run on to fit the alignment."""
+    history = alignment.history
+    return int(history["steps"] * history["batch"] * history["starts"])
+
+
+def untrained(
+    alignment: Alignment,
+    train: Counterfactuals | None,
+    select: Counterfactuals | None,
+    test: Counterfactuals,
+    *,
+    count: int,
+    settings: Settings,
+    seed: int,
+    progress: Progress | None = None,
+) -> list[Refit]:
+    """Refits on `count` re-initialised networks.
+
+    Raises:
+        NetworkError: The network cannot be re-initialised.
+    """
+    seeds = np.random.default_rng([seed, 2]).integers(2**31, size=count)
+    twins = [alignment.on(alignment.network.reinitialised(int(s))) for s in seeds]
+    return refits(
+        twins,
+        None if train is None else [train] * count,
+        None if select is None else [select] * count,
+        [test] * count,
+        settings=settings,
+        seed=seed,
+        progress=progress,
+    )

@@ -1,0 +1,22 @@
+"""Every check that is built, by its id in the catalogue, cheapest first."""
+
+from __future__ import annotations
+
+from commutes.robustness._a1_behaviour import behaviour
+from commutes.robustness._a2_strata import strata
+from commutes.robustness._a3_adequacy import adequacy
+from commutes.robustness._a6_held_out import held_out
+from commutes.robustness._a9_reach import reach
+from commutes.robustness._b1_untrained import untrained
+from commutes.robustness._b2_control_tasks import control_tasks
+from commutes.robustness._case import Check
+
+CHECKS: dict[str, Check] = {
+    "A3": adequacy,
+    "A1": behaviour,
+    "A2": strata,
+    "A9": reach,
+    "A6": held_out,
+    "B1": untrained,
+    "B2": control_tasks,
+}

@@ -1,0 +1,208 @@
+"""The outcome of a challenge: a card to read, a record to keep, a folder to hand on."""
+
+from __future__ import annotations
+
+import platform
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from commutes.alignment import Alignment, save
+from commutes.counterfactuals import Counterfactuals
+from commutes.evaluation import Evaluation
+from commutes.report import (
+    CATALOGUE,
+    as_report,
+    card,
+    dump,
+    exit_status,
+    headline,
+    level_of,
+    plain,
+    upgrade,
+    verdict,
+)
+from commutes.robustness._case import Outcome, Thresholds
+from commutes.robustness._claim import Claim
+
+RECORD, PAGE, PAIRS = "report.json", "report.html", "pairs.parquet"
+_LIBRARIES = ("torch", "numpy", "scipy")
+
+
+@dataclass(frozen=True, eq=False)
+class Timed:
+    """A check's outcome with the seconds it took."""
+
+    outcome: Outcome
+    seconds: float
+
+
+@dataclass(frozen=True, eq=False)
+class Report:
+    """The card of a claim: what holds, what does not, what never ran."""
+
+    alignment: Alignment
+    claim: Claim
+    opened: int
+    """How often the test split was opened, this time included."""
+    thresholds: Thresholds
+    sought: str
+    evaluation: Evaluation
+    outcomes: Mapping[str, Timed]
+    seed: int
+    selection: Mapping[str, Any] | None
+    reproduce: str
+
+    @property
+    def answers(self) -> dict[str, str]:
+        """Check id to answer, for the checks that ran."""
+        return {name: str(timed.outcome.answer.value) for name, timed in self.outcomes.items()}
+
+    @property
+    def level(self) -> str:
+        """The level reached: R0 to R5, by the weakest link."""
+        return level_of(self.answers)[0]
+
+    @property
+    def verdict(self) -> str:
+        """Where the claim stands against the level that was sought, in one of the five answers."""
+        return verdict(self.answers, self.sought)
+
+    def exit_status(self, level: str | None = None) -> int:
+        """0 the level is reached, 1 refuted, 4 neither."""
+        return exit_status(self.level, level or self.sought, self.answers)
+
+    def record(self) -> dict[str, Any]:
+        """Everything on the card as plain values, checked against the format that readers expect."""
+        answers = self.answers
+        details = {
+            name: t.outcome.sentence for name, t in self.outcomes.items() if answers[name] == "refuted"
+        }
+        needed = {name: t.outcome.n_to_decide for name, t in self.outcomes.items()}
+        reasons = {name: t.outcome.reason for name, t in self.outcomes.items()}
+        alignment = self.alignment
+        from commutes import __version__
+
+        raw = {
+            "format": 1,
+            "commutes": __version__,
+            "claim": {
+                "words": self.claim.words,
+                "mode": "behavioural",
+                "algorithm": alignment.algorithm.name,
+                "algorithm_fingerprint": alignment.algorithm.fingerprint,
+                "network": alignment.network.name,
+                "network_fingerprint": alignment.network.fingerprint,
+                "distribution": self.evaluation.pairs.distribution,
+                "variables": list(self.claim.variables),
+                "scope": dict(self.claim.scope),
+                "fingerprint": self.claim.fingerprint,
+                "opened": self.opened,
+            },
+            "thresholds": asdict(self.thresholds),
+            "level": self.level,
+            "sought": self.sought,
+            "verdict": self.verdict,
+            "headline": headline(answers, self.sought, details=details),
+            "checks": [_check_record(entry, self.outcomes.get(entry.id)) for entry in CATALOGUE],
+            "evaluation": self.evaluation.record(),
+            "selection": None if self.selection is None else dict(self.selection),
+            "seeds": {"challenge": self.seed, "fit": alignment.history.get("seed")},
+            "environment": _environment(),
+            "cost": {
+                "forward_passes": sum(t.outcome.forward_passes for t in self.outcomes.values()),
+                "seconds": round(sum(t.seconds for t in self.outcomes.values()), 2),
+            },
+            "upgrade": upgrade(answers, n_to_decide=needed, reasons=reasons),
+            "reproduce": self.reproduce,
+        }
+        as_report(raw)
+        return plain(raw)
+
+    def save(self, folder: str | Path) -> Path:
+        """Write the record, the page, the alignment and the outcome of every pair into `folder`."""
+        from commutes.report import html, write_pairs, write_text
+
+        folder = Path(folder)
+        folder.mkdir(parents=True, exist_ok=True)
+        save(self.alignment, folder)
+        write_pairs(folder / PAIRS, pair_columns(self.evaluation))
+        record = self.record()
+        write_text(folder / PAGE, html(record, figures={"algorithm": self.alignment.algorithm.svg()}))
+        # The record last: a folder that has one is complete.
+        dump(record, folder / RECORD)
+        return folder
+
+    def __str__(self) -> str:
+        return card(self.record())
+
+
+def pair_columns(evaluation: Evaluation) -> dict[str, Sequence[Any]]:
+    """The outcome of every pair as columns: what it was, what was expected, what came."""
+    pairs = evaluation.pairs
+    algorithm = pairs.algorithm
+    columns: dict[str, Sequence[Any]] = {
+        "swap": [pairs.swaps[i].label for i in pairs.swap],
+        "stratum": [pairs.strata[i] for i in pairs.stratum],
+    }
+    inputs = {v.name: _texts(algorithm.values(v, pairs.inputs[v.name])) for v in algorithm.input_variables}
+    for name, values in inputs.items():
+        columns[f"base {name}"] = [values[i] for i in pairs.base]
+    for slot in range(pairs.source.shape[1]):
+        for name, values in inputs.items():
+            columns[f"source {slot + 1} {name}"] = [
+                values[i] if i >= 0 else "" for i in pairs.source[:, slot]
+            ]
+    output = algorithm.output_variable
+    columns["expected"] = _texts(algorithm.values(output, pairs.expected))
+    columns["answered"] = _answered(pairs, evaluation.answered)
+    columns["hit"] = evaluation.hits.tolist()
+    return columns
+
+
+def _answered(pairs: Counterfactuals, answered: np.ndarray) -> list[str]:
+    if not np.issubdtype(answered.dtype, np.integer):
+        return _texts(answered.tolist())
+    output = pairs.algorithm.output_variable
+    known = answered >= 0
+    texts = np.full(len(answered), "(another answer)", dtype=object)
+    texts[known] = _texts(pairs.algorithm.values(output, answered[known]))
+    return texts.tolist()
+
+
+def _texts(values: Sequence[Any]) -> list[str]:
+    return [repr(v) for v in values]
+
+
+def _check_record(entry: Any, timed: Timed | None) -> dict[str, Any]:
+    outcome = None if timed is None else timed.outcome
+    return {
+        "id": entry.id,
+        "name": entry.name,
+        "question": entry.question,
+        "gate": entry.gate,
+        "answer": "not run" if outcome is None else str(outcome.answer.value),
+        "sentence": "" if outcome is None else outcome.sentence,
+        "figures": {} if outcome is None else plain(dict(outcome.figures)),
+        "n_to_decide": None if outcome is None else outcome.n_to_decide,
+        "reason": "this version does not have the check" if outcome is None else outcome.reason,
+        "cost": {
+            "forward_passes": 0 if outcome is None else outcome.forward_passes,
+            "seconds": 0.0 if timed is None else round(timed.seconds, 3),
+        },
+        "references": list(entry.references),
+    }
+
+
+def _environment() -> dict[str, str]:
+    found = {"python": platform.python_version(), "machine": platform.machine()}
+    for name in _LIBRARIES:
+        try:
+            found[name] = version(name)
+        except PackageNotFoundError:  # installed in a way that leaves no metadata
+            found[name] = "unknown"
+    return found
