@@ -90,7 +90,7 @@ def published(
             where="network.options.path",
             got="no path",
             expected="a state dict of the format of The Clock and the Pizza (arXiv 2306.17844)",
-            fix="add --set 'network.options.path=\"FILE.pt\"', and network.options.attention to go with it",
+            fix="add --set 'network.options.path=\"FILE.pt\"', and network.options.attention for it",
         )
     network = load(path, attention=attention)
     modulus = algorithm.domain("a").size
@@ -111,7 +111,7 @@ def load(path: str | os.PathLike[str], *, attention: Attention) -> Network:
     Args:
         path: A state dict saved by torch; it is read without unpickling anything but tensors.
         attention: "constant", "softmax", or the mixing coefficient c between them (0 is constant). The file
-            does not say which it was trained with.
+            does not say which it was trained with, and accuracy does not always tell.
 
     Raises:
         NetworkError: No such attention.
