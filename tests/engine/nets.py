@@ -315,7 +315,7 @@ def state_of(module: nn.Module) -> list[Any]:
         (name, id(p), p.requires_grad, p.grad, p.dtype, p._version, p.detach().clone().numpy().tobytes())
         for name, p in [*module.named_parameters(), *module.named_buffers()]
     ]
-    generators = [torch.get_rng_state().tolist(), random.getstate(), repr(np.random.get_state(legacy=False))]
+    generators = [torch.get_rng_state().tolist(), random.getstate(), repr(np.random.get_state(legacy=False))]  # noqa: NPY002
     return [parts, tensors, generators, torch.is_grad_enabled(), torch.get_num_threads()]
 
 

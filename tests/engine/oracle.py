@@ -1,4 +1,4 @@
-"""Interchange interventions by plain forward hooks, one example at a time: nothing of the engine is used here.
+"""Interchange interventions by plain forward hooks, one example at a time: nothing of the engine is used.
 
 Every run is a whole run of one example. Every coordinate of a site is an index into one tensor, visited in an
 explicit loop. Slow and hard to get wrong.
@@ -116,7 +116,7 @@ def _plan(
     standing: Mapping[int, torch.Tensor],
     into: dict[Moment, list[Watch]],
 ) -> None:
-    """A site is rewritten moment by moment: what has not arrived stands as in the run with the other edits."""
+    """A site is rewritten moment by moment; what has not arrived stands as in the run with other edits."""
     known = dict(standing)
 
     def at(moment: Moment) -> Watch:

@@ -53,11 +53,14 @@ class SiteEdit:
         Raises:
             EngineError: Sources or masks of another shape; they are never broadcast.
         """
+        # One layout for bases and sources: a product of the same numbers in another layout rounds otherwise,
+        # and a base that is swapped with itself would move.
+        state = state.contiguous()
         old = self.featurizer.read(state)
         self._check_shapes(state, old)
         new = old
         for slot in range(self.sources.shape[1]):
-            coordinates = self.featurizer.read(self.sources[:, slot])
+            coordinates = self.featurizer.read(self.sources[:, slot].contiguous())
             new = torch.where(self.masks[:, slot].unsqueeze(1), coordinates, new)
         return self.featurizer.write(state, old, new)
 
