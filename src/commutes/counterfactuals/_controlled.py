@@ -21,6 +21,7 @@ _TABLE = 2**20
 _TRIES = 8
 """How many other inputs are tried for each base where the domain is sampled."""
 _MOST_VALUES = 2_000
+_PRESENCE = 2**26
 
 
 def default_hold(algorithm: Algorithm, flip: Sequence[Variable]) -> tuple[Variable, ...]:
@@ -248,9 +249,7 @@ def _refuse_missing(algorithm: Algorithm, design: Design, roles: _Roles, pool: P
     count = len(first)
     if count > _MOST_VALUES:
         return
-    made = np.zeros((count, count), dtype=bool)
-    rows = pairs.kinds.first
-    made[value[rows[pairs.base]], value[rows[pairs.source]]] = True
+    made = _made(pool, roles, value, count, pairs)
     per_variable = [pool.columns[v.name][first] for v in roles.flip]
     wanted = np.logical_and.reduce([c[:, None] != c[None, :] for c in per_variable])
     missing = np.argwhere(wanted & ~made)
@@ -270,3 +269,19 @@ def _refuse_missing(algorithm: Algorithm, design: Design, roles: _Roles, pool: P
         expected="every transition between two values of the flipped variable",
         fix="hold less: hold=() or a shorter list",
     )
+
+
+def _made(pool: Pool, roles: _Roles, value: np.ndarray, count: int, pairs: _Pairs) -> np.ndarray:
+    """Which transitions some pair makes.  # shape: (values, values) bool"""
+    made = np.zeros((count, count), dtype=bool)
+    rows = pairs.kinds.first
+    made[value[rows[pairs.base]], value[rows[pairs.source]]] = True
+    if pool.complete and pairs.draws:
+        # The pairs are a sample, but the inputs are all there: see which values occur beside each other.
+        held = _codes(pool, roles.hold)
+        groups = int(held.max()) + 1
+        if groups * count <= _PRESENCE:
+            present = np.zeros((groups, count), dtype=np.float32)
+            present[held, value] = 1.0
+            made |= present.T @ present > 0
+    return made
