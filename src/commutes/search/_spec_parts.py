@@ -147,8 +147,6 @@ class ClaimPart(Part):
     """a list of module paths: their outputs are searched, instead of layers"""
     sizes: Annotated[tuple[Count, ...], Field(min_length=1, strict=False), AfterValidator(_once)]
     """a list of whole numbers of at least 1: dimensions per variable"""
-    control: Builder | None = None
-    """the name of a function in that file that builds a negative control, an algorithm on the same inputs"""
 
 
 class Split(Part):
@@ -176,6 +174,8 @@ class Split(Part):
 class DataPart(Part):
     """[data]: the counterfactuals."""
 
+    census: bool = False
+    """true or false: all pairs of a small domain, to fit, choose and measure on: exact, and in-sample"""
     pairs: Count = 8_000
     """a whole number of at least 1: how many pairs of inputs are drawn in all"""
     split: Split = Split()

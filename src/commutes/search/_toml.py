@@ -126,14 +126,15 @@ def parse_toml(text: str, where: str) -> dict[str, Any]:
 
 def _syntax_error(text: str, where: str, message: str) -> SpecError:
     twice = [(key, lines) for key, lines in key_lines(text).items() if len(lines) > 1]
-    if twice and message.startswith(("Cannot overwrite", "Cannot declare", "Cannot mutate")):
+    if twice and message.startswith(("Cannot overwrite", "Cannot declare", "Cannot mutate", "Duplicate")):
         key, lines = min(twice, key=lambda item: item[1][1])
+        places = [str(line) for line in dict.fromkeys(lines)]
         return SpecError(
             f"the key {'.'.join(key)} is given twice",
-            where=f"{where}, lines {' and '.join(map(str, lines))}",
-            got="\n".join(f"line {line}: {_line(text, line)}" for line in lines),
+            where=f"{where}, line{'s' * (len(places) > 1)} {' and '.join(places)}",
+            got="\n".join(f"line {line}: {_line(text, int(line))}" for line in places),
             expected="each key once",
-            fix=f"remove line {lines[0]} or line {lines[1]}",
+            fix=f"remove one of the two from line {' or line '.join(places)}",
         )
     found = re.search(r" \(at line (\d+), column (\d+)\)$", message)
     if found is None:
