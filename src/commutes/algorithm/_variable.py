@@ -48,7 +48,7 @@ class Variable:
         if self.mechanism is None:
             raise AlgorithmError(
                 f"{self.name} is an input: it has no mechanism to call",
-                fix=f"give its value: {self.algorithm.name!r}.evaluate({{{self.name!r}: ...}})",
+                fix="give its value to evaluate, run or columns",
             )
         return self.mechanism(*values)
 
