@@ -114,12 +114,12 @@ def _tensor(value: object, moment: Moment) -> torch.Tensor:
         if item is None and moment.side == "input" and len(value) == 1:
             item = 0
         if item is None or not -len(value) <= item < len(value):
-            kind = "arguments" if moment.side == "input" else "tuple"
+            what = f"{len(value)} arguments" if moment.side == "input" else f"a tuple of {len(value)}"
             members = ", ".join(_kind(v) for v in value)
             raise SiteError(
                 "the site is one of several values",
                 where=str(moment),
-                got=f"a {kind} of {len(value)}: {members}",
+                got=f"{what}: {members}",
                 expected=f"item= from 0 to {len(value) - 1}",
                 fix="choose one with network.site(path, item=...)",
             )
