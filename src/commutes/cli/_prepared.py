@@ -46,7 +46,6 @@ def prepared(name: str, overrides: Sequence[str] | None) -> Prepared:
     for function, key in (
         (spec.network.build, "network.build"),
         (spec.network.train, "network.train"),
-        (spec.claim.control, "claim.control"),
     ):
         if function is not None:
             hypothesis.function(function, where=spec.where(key))

@@ -125,7 +125,9 @@ class Report:
 
     def save(self, folder: str | Path) -> Path:
         """Write the record, the page, the alignment and the outcome of every pair into `folder`."""
-        from commutes.report import html, write_pairs, write_text
+        from commutes.report import write_text
+        from commutes.report.html import html
+        from commutes.report.tables import write_pairs
 
         folder = Path(folder)
         folder.mkdir(parents=True, exist_ok=True)
