@@ -18,7 +18,7 @@ from commutes.errors import DataError
 __all__ = ["controlled", "default_hold"]
 
 _TABLE = 2**20
-_TRIES = 8
+_TRIES = 4
 """How many other inputs are tried for each base where the domain is sampled."""
 _MOST_VALUES = 2_000
 _PRESENCE = 2**26

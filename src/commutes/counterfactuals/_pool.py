@@ -8,14 +8,13 @@ from functools import cached_property
 import numpy as np
 
 from commutes.algorithm import Algorithm, Columns, Space
+from commutes.counterfactuals._blocks import ENUMERABLE, Block, blocks
 from commutes.counterfactuals._codes import joint_codes, unit
 from commutes.counterfactuals._design import Design, Distribution, grouping
 from commutes.errors import DataError
 
 __all__ = ["ENUMERABLE", "LEVELS", "Pool", "Reservoir", "inside", "pool_of_all"]
 
-ENUMERABLE = 1_000_000
-"""The largest domain that is listed in full."""
 LEVELS = 4
 """How often a sampled pool may be drawn larger."""
 _LARGEST_SAMPLE = 2**20
@@ -186,6 +185,10 @@ class Reservoir:
                 fix="return n values for every input variable",
             )
         return columns
+
+    @cached_property
+    def _blocks(self) -> list[Block]:
+        return blocks(self.algorithm) if self.distribution == "values" else []
 
     def _pool_from(self, inputs: Columns, drawn: int) -> Pool:
         ids, first, count = np.unique(self.algorithm.input_ids(inputs), return_index=True, return_counts=True)
