@@ -188,14 +188,13 @@ def _evaluated(
     function: PositionFunction, values: Mapping[str, np.ndarray], n: int, place: Place
 ) -> np.ndarray:
     # An exception inside the user's function is the user's to see: it is never caught and tried another way.
-    table = np.asarray(function(values))
-    if table.ndim == 1:
-        table = table[:, None]
+    answer = np.asarray(function(values))
+    table = answer[:, None] if answer.ndim == 1 else answer
     if table.ndim != 2 or table.shape[0] != n or table.shape[1] == 0:
         raise SiteError(
             "a position function must answer for every example",
             where=str(place),
-            got=f"an array of shape {table.shape}",
+            got=f"an array of shape {answer.shape}",
             expected=f"({n},) or ({n}, positions)",
         )
     return table
