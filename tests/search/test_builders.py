@@ -1,3 +1,4 @@
+# ruff: noqa: E501 - the texts of files and messages stand as they are
 from __future__ import annotations
 
 import numpy as np

@@ -33,7 +33,12 @@ def test_what_is_left_out_has_its_default(spec_path):
         "algorithm": {"file": "gate.py", "build": "algorithm", "options": {}},
         "network": {"build": "network", "train": "train", "options": {}},
         "claim": {"variables": ["both"], "layers": [0, 1], "sites": None, "sizes": [1, 2]},
-        "data": {"pairs": 400, "split": {"train": 0.5, "select": 0.2, "test": 0.3}, "distribution": "values"},
+        "data": {
+            "pairs": 400,
+            "split": {"train": 0.5, "select": 0.2, "test": 0.3},
+            "distribution": "values",
+            "census": False,
+        },
         "fit": {"method": "das", "steps": 1500, "lr": 0.05, "batch": 512, "starts": 3},
         "challenge": {"level": "R2", "target": 0.9, "behaviour": 0.95, "refits": 5, "controls": 3},
     }

@@ -34,19 +34,23 @@ def _app() -> typer.Typer:
     app = typer.Typer(
         name="commutes",
         add_completion=False,
-        no_args_is_help=True,
         rich_markup_mode=None,
         pretty_exceptions_enable=False,
         context_settings={"help_option_names": ["-h", "--help"]},
     )
 
-    @app.callback(epilog=_EPILOG, help="Does your network implement your algorithm?")
+    @app.callback(
+        invoke_without_command=True, epilog=_EPILOG, help="Does your network implement your algorithm?"
+    )
     def options(
+        context: typer.Context,
         version: Annotated[bool, typer.Option("--version", help="Print the version.", is_eager=True)] = False,
     ) -> None:
         if version:
             _output.say(f"commutes {__version__}")
             raise typer.Exit
+        if context.invoked_subcommand is None:
+            _output.say(context.get_help())
 
     for command in (run, check, show, sites, schema):
         app.command(name=command.__name__)(command)
@@ -79,5 +83,4 @@ def _sentence(problem: Exception) -> str:
     words = str(problem) if told is None else told()
     context = getattr(problem, "ctx", None)
     where = getattr(context, "command_path", "commutes")
-    # Without arguments the message is the help itself.
-    return words if "Usage:" in words else f"{words}\n  do:       see {where} --help"
+    return f"{words}\n  do:       see {where} --help"

@@ -78,21 +78,28 @@ def _table_size(ready: Prepared, name: str) -> str | None:
 
 
 def _data(ready: Prepared) -> dict[str, Any]:
-    from commutes.counterfactuals import counterfactuals, plan
+    from commutes.counterfactuals import census, counterfactuals, plan
 
     spec, swap = ready.spec, [{variable} for variable in ready.variables]
     planned = plan(ready.algorithm, target=spec.challenge.target, swap=swap)
-    drawn = counterfactuals(
-        ready.algorithm, spec.data.pairs, swap=swap, distribution=ready.distribution, seed=spec.seed
-    )
-    shares = spec.data.split
-    parts = drawn.split(train=shares.train, select=shares.select, test=shares.test)
+    if spec.data.census:
+        drawn = census(ready.algorithm, swap=swap)
+        parts = {"complete domain": drawn}
+    else:
+        drawn = counterfactuals(
+            ready.algorithm, spec.data.pairs, swap=swap, distribution=ready.distribution, seed=spec.seed
+        )
+        shares = spec.data.split
+        divided = drawn.split(train=shares.train, select=shares.select, test=shares.test)
+        parts = {str(part.part): part for part in divided}
+    measured = list(parts.values())[-1]
     return {
         "pairs": len(drawn),
+        "census": spec.data.census,
         "distribution": drawn.distribution,
-        "parts": {str(part.part): {"pairs": len(part), "inputs": len(part.ids)} for part in parts},
+        "parts": {name: {"pairs": len(part), "inputs": len(part.ids)} for name, part in parts.items()},
         "plan": str(planned),
-        "coverage": str(parts[-1].coverage()),
+        "coverage": str(measured.coverage()),
     }
 
 
@@ -133,7 +140,7 @@ def _text(found: dict[str, Any]) -> str:
         *_indented(parts),
         "plan",
         *_indented(data["plan"].splitlines()),
-        "coverage   of the test split, before any network is run",
+        "coverage   of what is measured, before any network is run",
         *_indented(data["coverage"].splitlines()),
         f"network    {found['network']['name']}, untrained: every place exists and is wide enough",
         *_indented(table(_clean(places))),

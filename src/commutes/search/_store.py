@@ -24,7 +24,7 @@ from commutes.search._store_checks import (
     unsealed,
     verified,
 )
-from commutes.search._store_files import confined, create_file, make_folder, read_file, sha256
+from commutes.search._store_files import confined, create_file, exists, make_folder, read_file, sha256
 from commutes.search._toml import shown
 
 if TYPE_CHECKING:
@@ -122,7 +122,7 @@ class Store:
             StoreError: The folder holds another run, or something that is no run.
             ArtefactError: Its run.json is damaged.
         """
-        if not folder.exists() and not folder.is_symlink():
+        if not exists(folder):
             return
         if not (folder / RUN).exists():
             refuse_foreign(folder)
@@ -232,9 +232,11 @@ class Store:
 
     def put_tensors(self, arrays: Mapping[str, np.ndarray]) -> str:
         """Write arrays to a file that is named by its content; return its SHA-256."""
+        import numpy as np
         from safetensors.numpy import save
 
-        data = save(dict(arrays))
+        # safetensors writes an array's memory as it lies: one in another order would come back as other numbers.
+        data = save({name: np.ascontiguousarray(array) for name, array in arrays.items()})
         sha = sha256(data)
         path = confined(self.folder, f"tensors/{sha}.safetensors")
         make_folder(path.parent)

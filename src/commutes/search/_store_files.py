@@ -13,7 +13,7 @@ from pathlib import Path
 from commutes.errors import ArtefactError, StoreError
 from commutes.search._toml import shown
 
-__all__ = ["confined", "create_file", "make_folder", "read_file", "sha256"]
+__all__ = ["confined", "create_file", "exists", "make_folder", "read_file", "sha256"]
 
 MOST_BYTES = 1 << 30
 _NO_LINKS = {errno.EPERM, errno.ENOTSUP, errno.EOPNOTSUPP, errno.ENOSYS, errno.EMLINK}
@@ -61,6 +61,21 @@ def _refuse_link(path: Path) -> None:
             expected="a file or folder inside the run folder",
             fix="replace the link by what it points to",
         )
+
+
+def exists(path: Path) -> bool:
+    """Whether there is anything of that name, a link to nowhere included.
+
+    Raises:
+        StoreError: If the system cannot tell: a name that is too long, a folder that may not be entered.
+    """
+    try:
+        path.lstat()
+    except (FileNotFoundError, NotADirectoryError):
+        return False
+    except OSError as problem:
+        raise _unwritable(path, problem) from problem
+    return True
 
 
 def make_folder(folder: Path) -> None:
