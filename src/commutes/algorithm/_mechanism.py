@@ -60,19 +60,11 @@ class Mechanism:
     def column(self, columns: Sequence[np.ndarray], n: int) -> np.ndarray:
         """The variable's column for `n` rows of its parents' columns."""
         if self.complete:
-            rows = (
-                np.ravel_multi_index(tuple(columns), self.sizes) if columns else np.zeros(n, dtype=np.int64)
-            )
-            unknown = np.unique(rows[~self._known[rows]])
-            if unknown.size:
-                self._table[unknown] = self.answer(self.table_rows(unknown), len(unknown))
-                self._known[unknown] = True
-            return self._table[rows]
+            return self._by_table(columns, n)
         first, inverse = distinct_rows(list(columns))
         distinct = [column[first] for column in columns]
-        return (self._answer_by_memory if self.rows is not None else self.answer)(distinct, len(first))[
-            inverse
-        ]
+        answer = self.answer if self.rows is None else self._by_memory
+        return answer(distinct, len(first))[inverse]
 
     def answer(self, columns: Sequence[np.ndarray], n: int) -> np.ndarray:
         """The variable's column, by one call of the function for each of the `n` rows."""
@@ -132,7 +124,16 @@ class Mechanism:
                 fix="take randomness and remembered state out of the mechanism; make noise an input variable",
             )
 
-    def _answer_by_memory(self, columns: Sequence[np.ndarray], n: int) -> np.ndarray:
+    def _by_table(self, columns: Sequence[np.ndarray], n: int) -> np.ndarray:
+        zeros = np.zeros(n, dtype=np.int64)
+        rows = np.ravel_multi_index(tuple(columns), self.sizes) if columns else zeros
+        unknown = np.unique(rows[~self._known[rows]])
+        if unknown.size:
+            self._table[unknown] = self.answer(self.table_rows(unknown), len(unknown))
+            self._known[unknown] = True
+        return self._table[rows]
+
+    def _by_memory(self, columns: Sequence[np.ndarray], n: int) -> np.ndarray:
         keys = list(zip(*(column.tolist() for column in columns), strict=True))
         new = np.array([row for row, codes in enumerate(keys) if codes not in self._memory], dtype=np.int64)
         if new.size:
