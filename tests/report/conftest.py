@@ -23,19 +23,30 @@ def rate(hits: int, n: int, method: str = "disjoint") -> dict[str, Any]:
         return {"hits": 0, "n": 0, **none, "method": "none", "clusters": 0}
     (low, high), (lower, upper) = (wilson(hits, n, NormalDist().inv_cdf(p)) for p in (0.975, 0.95))
     return {
-        "hits": hits, "n": n, "rate": hits / n, "low": low, "high": high, "lower": lower, "upper": upper,
-        "method": method, "clusters": n,
-    }  # fmt: skip
+        "hits": hits,
+        "n": n,
+        "rate": hits / n,
+        "low": low,
+        "high": high,
+        "lower": lower,
+        "upper": upper,
+        "method": method,
+        "clusters": n,
+    }
 
 
 def cell(swap: str, stratum: str, hits: int, n: int, floors: tuple[float, float, float]) -> dict[str, Any]:
     names = ("do nothing", "best constant", "random subspace")
     status = "impossible" if n == 0 else "too small" if n < 59 else "gated"
     return {
-        "swap": swap, "stratum": stratum, "status": status, "inputs": 2 * n,
-        "weight": 0.0 if n == 0 else 0.25, "rate": rate(hits, n) if n else None,
+        "swap": swap,
+        "stratum": stratum,
+        "status": status,
+        "inputs": 2 * n,
+        "weight": 0.0 if n == 0 else 0.25,
+        "rate": rate(hits, n) if n else None,
         "floors": dict(zip(names, floors if n else (None, None, None), strict=True)),
-    }  # fmt: skip
+    }
 
 
 def sample_evaluation() -> dict[str, Any]:
@@ -50,12 +61,25 @@ def sample_evaluation() -> dict[str, Any]:
         cell("right", "neutral", 42, 42, (1.0, 0.5, 1.0)),
     ]
     return {
-        "n": 2042, "distinct_inputs": 4084, "part": "test", "label": "", "census": False,
+        "n": 2042,
+        "distinct_inputs": 4084,
+        "part": "test",
+        "label": "",
+        "census": False,
         "distribution": "uniform over the values of the variables",
         "accuracy": rate(4081, 4084),
-        "overall": rate(1975, 2042), "natural": {"rate": 0.9731, "low": 0.9652, "high": 0.9797},
-        "effective": rate(754, 800), "cells": cells,
-        "worst": {"swap": "right", "stratum": "flip", "rate": 373 / 400, "low": 0.9079, "high": 0.9582, "cells": 5},
+        "overall": rate(1975, 2042),
+        "natural": {"rate": 0.9731, "low": 0.9652, "high": 0.9797},
+        "effective": rate(754, 800),
+        "cells": cells,
+        "worst": {
+            "swap": "right",
+            "stratum": "flip",
+            "rate": 373 / 400,
+            "low": 0.9079,
+            "high": 0.9582,
+            "cells": 5,
+        },
         "variables": [
             {"swap": "left", "rate": rate(1169, 1200), "natural": 0.981},
             {"swap": "right", "rate": rate(806, 842), "natural": 0.9652},
@@ -73,11 +97,13 @@ def sample_evaluation() -> dict[str, Any]:
             {"swap": "right", "from": True, "to": False, "rate": rate(185, 202)},
         ],
         "floors": {
-            "do nothing": rate(1242, 2042), "best constant": rate(1028, 2042), "random subspace": rate(1254, 2042),
+            "do nothing": rate(1242, 2042),
+            "best constant": rate(1028, 2042),
+            "random subspace": rate(1254, 2042),
         },
         "not_excluded": {"left": [], "right": []},
         "self_checks": {"base onto itself": 0.0, "whole swap of what is read": rate(256, 256)},
-    }  # fmt: skip
+    }
 
 
 FIGURES: dict[str, tuple[str, dict[str, Any]]] = {
@@ -111,39 +137,80 @@ def sample_report(changes: dict[str, str] | None = None, sought: str = "R2") -> 
     answers = dict.fromkeys(FIGURES, "supported") | (changes or {})
     checks = []
     for item in CATALOGUE:
-        sentence, figures = FIGURES.get(item.id, ("", {})) if answers.get(item.id) not in (None, "not run") else ("", {})
+        sentence, figures = (
+            FIGURES.get(item.id, ("", {})) if answers.get(item.id) not in (None, "not run") else ("", {})
+        )
         answer = answers.get(item.id, "not run")
-        checks.append({
-            "id": item.id, "name": item.name, "question": item.question, "gate": item.gate, "answer": answer,
-            "sentence": sentence, "figures": figures, "n_to_decide": 3100 if answer == "inconclusive" else None,
-            "reason": "no natural input reaches this value" if answer == "vacuous" else None,
-            "cost": {"forward_passes": 4084 if figures else 0, "seconds": 0.4 if figures else 0.0},
-            "references": list(item.references),
-        })  # fmt: skip
+        checks.append(
+            {
+                "id": item.id,
+                "name": item.name,
+                "question": item.question,
+                "gate": item.gate,
+                "answer": answer,
+                "sentence": sentence,
+                "figures": figures,
+                "n_to_decide": 3100 if answer == "inconclusive" else None,
+                "reason": "no natural input reaches this value" if answer == "vacuous" else None,
+                "cost": {"forward_passes": 4084 if figures else 0, "seconds": 0.4 if figures else 0.0},
+                "references": list(item.references),
+            }
+        )
     return {
-        "format": 1, "commutes": "0.1.0",
+        "format": 1,
+        "commutes": "0.1.0",
         "claim": {
             "words": "The coordinates of layers.0 named below are left and right of hierarchical equality.",
-            "mode": "representational", "algorithm": "hierarchical equality",
-            "algorithm_fingerprint": "8c1f4a0be27d95c3", "network": "MLP 16-16-16-16-2",
+            "mode": "representational",
+            "algorithm": "hierarchical equality",
+            "algorithm_fingerprint": "8c1f4a0be27d95c3",
+            "network": "MLP 16-16-16-16-2",
             "network_fingerprint": "02d7f19ab34c8e60",
             "distribution": "uniform over the values of the variables",
             "variables": [
-                {"name": "left", "site": "layers.0", "featurizer": "Rotation", "coordinates": "0 to 3", "k": 4},
-                {"name": "right", "site": "layers.0", "featurizer": "Rotation", "coordinates": "4 to 7", "k": 4},
+                {
+                    "name": "left",
+                    "site": "layers.0",
+                    "featurizer": "Rotation",
+                    "coordinates": "0 to 3",
+                    "k": 4,
+                },
+                {
+                    "name": "right",
+                    "site": "layers.0",
+                    "featurizer": "Rotation",
+                    "coordinates": "4 to 7",
+                    "k": 4,
+                },
             ],
-            "scope": {"symbols": "20", "checkpoint": "trained here, 4,000 steps", "replacement": "interchange"},
-            "fingerprint": "b1946ac92492d234", "opened": 1,
+            "scope": {
+                "symbols": "20",
+                "checkpoint": "trained here, 4,000 steps",
+                "replacement": "interchange",
+            },
+            "fingerprint": "b1946ac92492d234",
+            "opened": 1,
         },
-        "thresholds": {"target": 0.9, "behaviour": 0.95, "gap to untrained": 0.2, "selectivity": 0.2, "alpha": 0.05},
-        "level": level_of(answers)[0], "sought": sought, "verdict": verdict(answers, sought),
-        "headline": headline(answers, sought), "checks": checks, "evaluation": sample_evaluation(),
+        "thresholds": {
+            "target": 0.9,
+            "behaviour": 0.95,
+            "gap to untrained": 0.2,
+            "selectivity": 0.2,
+            "alpha": 0.05,
+        },
+        "level": level_of(answers)[0],
+        "sought": sought,
+        "verdict": verdict(answers, sought),
+        "headline": headline(answers, sought),
+        "checks": checks,
+        "evaluation": sample_evaluation(),
         "selection": sample_selection(3, 4),
         "seeds": {"data": 1, "training": 0, "fit": [0, 1, 2]},
         "environment": {"python": "3.12.3", "torch": "2.13.0", "device": "cpu"},
         "cost": {"forward_passes": 1_284_116, "seconds": 41.7, "fits": 20},
-        "upgrade": upgrade(answers), "reproduce": "commutes run equality --require R2",
-    }  # fmt: skip
+        "upgrade": upgrade(answers),
+        "reproduce": "commutes run equality --require R2",
+    }
 
 
 def sample_selection(layers: int, sizes: int) -> dict[str, Any]:
@@ -155,13 +222,19 @@ def sample_selection(layers: int, sizes: int) -> dict[str, Any]:
             lost = (i, j) == (layers - 1, 0) and layers * sizes > 1
             hits = round(600 * min(0.97, (0.55 + 0.14 * min(j, 3)) * (1 - 0.62 * i / max(layers, 1))))
             r = rate(hits, 600)
-            cells.append({
-                "row": row, "column": column, "rate": None if lost else r["rate"],
-                "low": None if lost else r["low"], "high": None if lost else r["high"],
-                "n": None if lost else 600, "floor": None if lost else 0.2,
-                "status": ("failed" if layers % 2 else "missing") if lost else "measured",
-                "chosen": (i, j) == (0, min(2, sizes - 1)),
-            })  # fmt: skip
+            cells.append(
+                {
+                    "row": row,
+                    "column": column,
+                    "rate": None if lost else r["rate"],
+                    "low": None if lost else r["low"],
+                    "high": None if lost else r["high"],
+                    "n": None if lost else 600,
+                    "floor": None if lost else 0.2,
+                    "status": ("failed" if layers % 2 else "missing") if lost else "measured",
+                    "chosen": (i, j) == (0, min(2, sizes - 1)),
+                }
+            )
     return {"rows": rows, "columns": columns, "cells": cells, "label": "selection split, optimistic"}
 
 

@@ -29,7 +29,8 @@ _FLOOR_WORDS = {
 }
 # Both tables begin their figures in the same column, so that the eye can run down all rates.
 _NAMES = 24
-_N = 7
+_IIA, _INTERVAL, _N = 5, 14, 7
+_RIVAL = "what a rival scores"
 # A variable of many values has hundreds of transitions; the lowest are the ones to look at.
 _MOST = 8
 
@@ -77,10 +78,11 @@ def cell_lines(e: EvaluationRecord, width: int, colour: bool) -> list[str]:
         row += [share(cell.floors.get(name)) for name in floors]
         rows.append([*row, _mark(cell, e)])
         previous = cell.swap
-    above = " " * _column_of_floors(rows, len(head)) + "what a rival scores"
     lines = _laid_out(rows, width)
-    if floors and len(above) <= width and len(lines) == len(rows):
-        lines = [above, *lines]
+    # Above the floors, unless the heading itself had to be broken.
+    start = lines[0].find(rows[0][len(head)]) if floors else -1
+    if start >= 0 and start + len(_RIVAL) <= width:
+        lines = [" " * start + _RIVAL, *lines]
     return [paint(line, _style(line, i < len(lines) - len(rows) + 1), colour) for i, line in enumerate(lines)]
 
 
@@ -104,34 +106,39 @@ def _is_worst(cell: CellRecord, e: EvaluationRecord) -> bool:
     return e.worst is not None and (cell.swap, cell.stratum) == (e.worst.swap, e.worst.stratum)
 
 
-def _limits(rows: Sequence[Sequence[str]], width: int) -> dict[int, int]:
-    """Greatest widths: figures keep theirs, the two names share what is left."""
-    widths = [max(width_of(row[i]) for row in rows) for i in range(len(rows[0]))]
-    figures = sum(min(w, 14) for w in widths[2:]) + 2 * (len(widths) - 1)
-    room = max(16, width - len(INDENT) - figures)
-    stratum = min(widths[1], max(8, room - 8))
-    return {0: max(6, room - stratum), 1: stratum} | dict.fromkeys(range(2, len(widths)), 14)
-
-
 def _laid_out(rows: Sequence[Sequence[str]], width: int) -> list[str]:
-    limits = _limits(rows, width)
-    names = min(max(width_of(row[0]) for row in rows), limits[0])
-    least = {1: min(limits[1] + limits[0] - names, _NAMES - 2 - names), 2: 5, 3: 14, 4: _N}
-    return _grid(rows, limits | {1: max(limits[1], least[1])}, least, right=range(4, len(rows[0]) - 1))
+    """The rows as lines of at most `width`: figures keep their widths, the two names share the rest."""
+    widths = [max(width_of(row[i]) for row in rows) for i in range(len(rows[0]))]
+    gap, least = "  ", {2: _IIA, 3: _INTERVAL, 4: _N}
+    room = _room(widths, least, gap, width)
+    if room < 16:  # a narrow terminal, or counts in the millions
+        gap, least = " ", {}
+        room = max(13, _room(widths, least, gap, width))
+    stratum = min(widths[1], max(7, room - 6))
+    swap = min(widths[0], room - stratum)
+    if gap == "  ":
+        least[1] = max(stratum, min(_NAMES - 2, room) - swap)
+    limits = {0: swap, 1: max(stratum, least.get(1, 0))} | dict.fromkeys(range(2, len(widths)), 14)
+    return _grid(rows, limits, least, right=range(4, len(widths) - 1), gap=gap)
+
+
+def _room(widths: Sequence[int], least: dict[int, int], gap: str, width: int) -> int:
+    figures = sum(max(min(w, 14), least.get(i, 0)) for i, w in enumerate(widths) if i >= 2)
+    return width - len(INDENT) - figures - len(gap) * (len(widths) - 1)
 
 
 def _grid(
-    rows: Sequence[Sequence[str]], limits: dict[int, int], least: dict[int, int], *, right: Iterable[int]
+    rows: Sequence[Sequence[str]],
+    limits: dict[int, int],
+    least: dict[int, int],
+    *,
+    right: Iterable[int],
+    gap: str = "  ",
 ) -> list[str]:
     """Rows in columns of at least and at most so many characters."""
     # A first row of no-break spaces holds the columns open, and is taken away again.
     ruler = ["\u00a0" * least.get(i, 0) for i in range(len(rows[0]) if rows else 0)]
-    return [INDENT + line for line in table([ruler, *rows], right=right, limits=limits)[1:]]
-
-
-def _column_of_floors(rows: Sequence[Sequence[str]], first: int) -> int:
-    line = _laid_out(rows, 10_000)[0]
-    return line.index(rows[0][first]) if first < len(rows[0]) - 1 else 0
+    return [INDENT + line for line in table([ruler, *rows], right=right, limits=limits, gap=gap)[1:]]
 
 
 def companion_lines(
@@ -150,7 +157,7 @@ def companion_lines(
         [*_swap_rows(e), *_change_rows(e, full)],
         [*_floor_rows(e), *untrained],
     ]
-    least = {0: _NAMES, 1: 5, 2: 14, 3: _N}
+    least = {0: _NAMES, 1: _IIA, 2: _INTERVAL, 3: _N}
     limits = {0: _NAMES, 4: max(16, width - len(INDENT) - sum(least.values()) - 8)}
     lines: list[str] = []
     for group in groups:

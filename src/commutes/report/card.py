@@ -45,7 +45,7 @@ def card(record: Mapping[str, Any] | ReportRecord, *, width: int = 100, colour: 
     r, width = as_report(record), max(width, _NARROWEST)
     style = "bold " + _COLOURS[r.verdict].replace("dim", "yellow")
     lines = [paint(line, style, colour) for line in wrap(clean(r.headline), width)]
-    lines += [_verdict_line(r), "─" * width]
+    lines += [*wrap(_verdict_line(r), width), "─" * width]
     lines += _claim_lines(r, width)
     untrained = untrained_rows(r.checks)
     drawn = r.claim.distribution
@@ -127,7 +127,8 @@ def _measurement(
     title = "IIA, the share of pairs answered as the algorithm answers after the same swap"
     lines = [paint(title, "bold", colour)]
     if e.label:
-        lines.append(INDENT + paint(clean(e.label).upper(), "bold yellow", colour))
+        label = wrap(clean(e.label).upper(), width - 2)
+        lines += [INDENT + paint(line, "bold yellow", colour) for line in label]
     lines += [INDENT + line for line in wrap(data_words(e, distribution=e.distribution != drawn), width - 2)]
     lines += ["", *cell_lines(e, width, colour)]
     lines += companion_lines(e, width, untrained=untrained, full=full)
