@@ -4,8 +4,11 @@ import numpy as np
 import pytest
 import torch
 
+from commutes.alignment import Alignment
 from commutes.counterfactuals import census, counterfactuals, one_source
 from commutes.errors import NetworkError
+from commutes.evaluation import evaluate
+from commutes.features import Coordinates
 from commutes.network import Network, draw_inputs, examples
 
 
@@ -225,3 +228,22 @@ def test_the_first_argument_is_nowhere_in_the_exact_network(equality, interchang
     pairs = census(equality.exact_control(), swap=[{"first"}])
     for neurons in [(0,), (1,), (0, 1), (0, 1, 2, 3)]:
         assert not interchange(equality.exact_network(), pairs, "layers.0", {"first": neurons}).all()
+
+
+@pytest.mark.parametrize("path", ["layers.0", "layers.1"])
+def test_the_library_finds_the_exact_network_exact_in_every_cell(equality, path):
+    algorithm = equality.exact_algorithm()
+    network = equality.exact_network(algorithm)
+    neurons = Coordinates(network.site(path))
+    both = one_source(algorithm["left"], algorithm["right"])
+    pairs = census(algorithm, swap=[{"left"}, {"right"}, both])
+    where = {algorithm[name]: neurons[list(carriers)] for name, carriers in equality.CARRIERS[path].items()}
+    found = evaluate(Alignment(algorithm, where), pairs, census=True)
+    assert found.overall.rate == 1
+    measured = [cell.rate.rate for cell in found.cells if cell.rate is not None and cell.rate.n]
+    assert measured == [1.0] * 10  # four strata of each variable; both from one source flip or are neutral
+    assert found.self_checks["base onto itself"] == 0
+    crossed = {algorithm[a]: where[algorithm[b]] for a, b in (("left", "right"), ("right", "left"))}
+    wrong_one = evaluate(Alignment(algorithm, crossed), pairs, census=True)
+    assert wrong_one.worst is not None
+    assert wrong_one.worst.rate == 0
