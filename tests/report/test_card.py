@@ -217,4 +217,11 @@ def test_any_name_can_be_printed(build_report, name, words):
         cell["swap"] = name
     shown = card(report)
     assert max(width_of(line) for line in shown.splitlines()) <= 100
-    assert shown == clean(shown).replace("\\x0a", "\n")
+    assert all(line == clean(line) for line in shown.split("\n"))
+
+
+def test_self_checks_say_what_their_figures_are(evaluation):
+    evaluation["self_checks"] = {"base onto itself": 1.5e-7, "whole swap of what is read": 1.0, "other": None}
+    flat = " ".join(evaluation_table(evaluation).split())
+    words = "base onto itself, largest difference 1.5e-07; whole swap of what is read, 1.000; other, not run"
+    assert f"self checks: {words}" in flat

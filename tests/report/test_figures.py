@@ -146,3 +146,19 @@ def test_a_fit_without_points_is_an_empty_panel(tmp_path):
 def test_no_history_is_refused():
     with pytest.raises(ArtefactError, match="there is nothing to draw: no fit has a history"):
         fit_curves([])
+
+
+def test_without_a_floor_a_cell_has_no_colour(build_selection, tmp_path):
+    selection = build_selection(1, 1)
+    coloured = drawn(selection, tmp_path)
+    selection["cells"][0]["floor"] = None
+    bare = drawn(selection, tmp_path)
+    assert ".550" in words(bare)
+    assert bare.count("fill: #ffffff") > coloured.count("fill: #ffffff")
+
+
+def test_a_long_label_is_whole_and_in_lines(build_selection, tmp_path):
+    label = "selection split, optimistic; chosen by the worst cell, then the mean, then the smaller size"
+    shown = words(drawn(build_selection(1, 1) | {"label": label}, tmp_path))
+    assert label not in shown
+    assert label in " ".join(shown)

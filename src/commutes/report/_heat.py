@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 from commutes.errors import ArtefactError
 from commutes.report._canvas import INK, MUTED, ORANGE, drawing, save, shortened
 from commutes.report._schema import HeatCell, SelectionRecord
-from commutes.report._text import clean, count, interval, share
+from commutes.report._text import clean, count, interval, share, wrap
 from commutes.report.record import plain
 
 if TYPE_CHECKING:
@@ -20,6 +20,7 @@ if TYPE_CHECKING:
 __all__ = ["heat_map"]
 
 _CELL_WIDTH, _CELL_HEIGHT = 1.32, 0.74  # inches: room for a rate, its interval and its n
+_LETTER = 0.066  # inches: a generous mean width of a letter of nine points
 
 
 @dataclass(frozen=True)
@@ -29,7 +30,8 @@ class _Layout:
     rows: int
     columns: int
     left: float
-    top: float = 0.86
+    label: str
+    chosen: bool
     bottom: float = 1.12
     right: float = 0.3
 
@@ -45,6 +47,17 @@ class _Layout:
     def width(self) -> float:
         # Never so narrow that the title does not fit.
         return max(self.left + self.grid_width + self.right, 4.3)
+
+    @property
+    def lines(self) -> list[str]:
+        """The label in lines that fit; room for the legend after the last."""
+        full = max(24, int((self.width - 0.44) / _LETTER))
+        lines = wrap(self.label, full)
+        return lines if not self.chosen or len(lines[-1]) + 12 <= full else [*lines, ""]
+
+    @property
+    def top(self) -> float:
+        return 0.66 + 0.2 * len(self.lines)
 
     @property
     def height(self) -> float:
@@ -122,7 +135,8 @@ def _heat_figure(record: SelectionRecord) -> Figure:
 
     labels = [shortened(str(row)) for row in record.rows]
     left = 0.42 + max(0.072 * max(len(label) for label in labels), 0.4)
-    layout = _Layout(len(record.rows), len(record.columns), left)
+    chosen = any(cell.chosen for cell in record.cells)
+    layout = _Layout(len(record.rows), len(record.columns), left, clean(record.label), chosen)
     figure = Figure(figsize=(layout.width, layout.height))
     FigureCanvasAgg(figure)
     axes = figure.add_axes(layout.box(left, layout.bottom, layout.grid_width, layout.grid_height))
@@ -132,7 +146,7 @@ def _heat_figure(record: SelectionRecord) -> Figure:
             _draw_cell(axes, j, i, at.get((row, column)))
     _frame_chosen(axes, record)
     _finish_axes(axes, record, labels)
-    _titles(figure, layout, record)
+    _titles(figure, layout)
     _colour_bar(figure, layout)
     return figure
 
@@ -150,8 +164,8 @@ def _draw_cell(axes: Axes, x: int, y: int, cell: HeatCell | None) -> None:
             bbox={"facecolor": "#eceef0", "edgecolor": "none", "pad": 2.0},
         )  # fmt: skip
         return
-    above = max(0.0, min(1.0, cell.rate - (cell.floor or 0.0)))
-    colour = _colours()(above)
+    # Without a floor there is nothing to be above, and no colour to give.
+    colour = (1.0, 1.0, 1.0) if cell.floor is None else _colours()(max(0.0, min(1.0, cell.rate - cell.floor)))
     ink = _readable(colour)
     axes.add_patch(Rectangle(**box, facecolor=colour))
     n = f"n = {count(cell.n)}" if cell.n is not None else "n not recorded"
@@ -204,7 +218,7 @@ def _finish_axes(axes: Axes, record: SelectionRecord, labels: Sequence[str]) -> 
         spine.set_visible(False)
 
 
-def _titles(figure: Figure, layout: _Layout, record: SelectionRecord) -> None:
+def _titles(figure: Figure, layout: _Layout) -> None:
     from matplotlib.patches import Rectangle
 
     left, top = 0.22 / layout.width, layout.height
@@ -212,13 +226,18 @@ def _titles(figure: Figure, layout: _Layout, record: SelectionRecord) -> None:
         left, (top - 0.32) / layout.height, "IIA by site and size", fontsize=12.5, fontweight="bold",
         va="center",
     )  # fmt: skip
-    line, label = (top - 0.58) / layout.height, clean(record.label)
-    figure.text(left, line, label, fontsize=9, color=MUTED, va="center")
-    if any(cell.chosen for cell in record.cells):
-        after = 0.22 + 0.064 * len(label) + 0.25  # a frame of its own: not every font has a square
-        box = layout.box(after, top - 0.64, 0.14, 0.11)
+    for i, text in enumerate(layout.lines):
+        y = (top - 0.58 - 0.2 * i) / layout.height
+        figure.text(left, y, text, fontsize=9, color=MUTED, va="center")
+    if layout.chosen:
+        last = layout.lines[-1]
+        after = 0.22 + (_LETTER * len(last) + 0.2 if last else 0)
+        y = top - 0.58 - 0.2 * (len(layout.lines) - 1)
+        # A frame of its own: not every font has a square.
+        box = layout.box(after, y - 0.055, 0.14, 0.11)
         figure.add_artist(Rectangle(box[:2], *box[2:], fill=False, edgecolor=ORANGE, linewidth=1.6))
-        figure.text((after + 0.2) / layout.width, line, "chosen", fontsize=9, color=ORANGE, va="center")
+        x = (after + 0.2) / layout.width
+        figure.text(x, y / layout.height, "chosen", fontsize=9, color=ORANGE, va="center")
 
 
 def _colour_bar(figure: Figure, layout: _Layout) -> None:

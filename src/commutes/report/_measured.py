@@ -58,6 +58,22 @@ def data_words(e: EvaluationRecord, *, distribution: bool = True) -> str:
     return f"{part}, {plural(e.n, 'pair')} over {plural(e.distinct_inputs, 'distinct input')}{domain}{drawn}"
 
 
+def self_check_words(e: EvaluationRecord) -> str:
+    """The engine's own checks: what swapping nothing changed, and what swapping everything gave."""
+    parts: list[str] = []
+    for name, value in e.self_checks.items():
+        if isinstance(value, RateRecord):
+            shown = rate_words(value)
+        elif value is None:
+            shown = "not run"
+        elif name == "base onto itself":
+            shown = f"largest difference {value:.3g}"
+        else:
+            shown = share(value)
+        parts.append(f"{clean(name)}, {shown}")
+    return "; ".join(parts) or "none ran"
+
+
 def floor_names(e: EvaluationRecord) -> list[str]:
     """The floors that any cell names: the usual three first, others after them."""
     named = dict.fromkeys(name for cell in e.cells for name in cell.floors)

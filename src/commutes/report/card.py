@@ -10,10 +10,10 @@ from commutes.report._measured import (
     cell_lines,
     companion_lines,
     data_words,
-    rate_words,
+    self_check_words,
     untrained_rows,
 )
-from commutes.report._schema import CheckRecord, EvaluationRecord, RateRecord, ReportRecord
+from commutes.report._schema import CheckRecord, EvaluationRecord, ReportRecord
 from commutes.report._text import clean, count, number, pad, paint, plural, wrap
 from commutes.report.catalogue import LEVELS, entry
 from commutes.report.record import as_evaluation, as_report
@@ -132,20 +132,7 @@ def _measurement(
     lines += [INDENT + line for line in wrap(data_words(e, distribution=e.distribution != drawn), width - 2)]
     lines += ["", *cell_lines(e, width, colour)]
     lines += companion_lines(e, width, untrained=untrained, full=full)
-    return [*lines, "", *(INDENT + line for line in wrap(_self_checks(e), width - 2))]
-
-
-def _self_checks(e: EvaluationRecord) -> str:
-    parts = []
-    for name, value in e.self_checks.items():
-        if isinstance(value, RateRecord):
-            shown = rate_words(value)
-        elif value is None:
-            shown = "not run"
-        else:
-            shown = "largest difference 0" if value == 0 else f"largest difference {value:.3g}"
-        parts.append(f"{clean(name)}, {shown}")
-    return "self checks: " + ("; ".join(parts) or "none ran")
+    return [*lines, "", *(INDENT + line for line in wrap(f"self checks: {self_check_words(e)}", width - 2))]
 
 
 def _check_lines(r: ReportRecord, width: int, colour: bool) -> list[str]:
@@ -208,7 +195,9 @@ def _not_run(checks: Sequence[CheckRecord], width: int, colour: bool) -> list[st
 
 
 def _closing_lines(r: ReportRecord, width: int) -> list[str]:
-    thresholds = " · ".join(f"{clean(name)} {number(value)}" for name, value in r.thresholds.items())
+    thresholds = " · ".join(
+        f"{clean(name).replace('_', ' ')} {number(value)}" for name, value in r.thresholds.items()
+    )
     lines = _labelled("Thresholds", thresholds or "none declared", width)
     lines += _labelled("Not tested", _not_tested(r), width)
     lines += _labelled("Cost", _cost(r.cost), width)

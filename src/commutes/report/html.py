@@ -6,7 +6,14 @@ import json
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
-from commutes.report._measured import data_words, floor_names, rate_words, untrained_rows, value_words
+from commutes.report._measured import (
+    data_words,
+    floor_names,
+    rate_words,
+    self_check_words,
+    untrained_rows,
+    value_words,
+)
 from commutes.report._schema import CheckRecord, ReportRecord
 from commutes.report._svg import inline_svg
 from commutes.report._text import clean, count, interval, number, plural, share
@@ -54,6 +61,7 @@ def html(record: Mapping[str, Any] | ReportRecord, *, figures: Mapping[str, str]
             floors=floor_names(r.evaluation),
             data=data_words(r.evaluation),
             untrained=untrained_rows(r.checks),
+            self_checks=self_check_words(r.evaluation),
             groups=_groups(r),
             tally=_tally(r),
             json=Markup(_data_block(r)),
