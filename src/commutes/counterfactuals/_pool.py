@@ -170,9 +170,11 @@ class Reservoir:
     def _draw(self, rows: int, block: int) -> Columns:
         rng = np.random.default_rng([self.seed, 11, block])
         if not isinstance(self.distribution, Distribution):
-            return {
-                v.name: self.algorithm.domain(v).sample(rng, rows) for v in self.algorithm.input_variables
-            }
+            uniform = self.algorithm.input_variables
+            inputs = {v.name: self.algorithm.domain(v).sample(rng, rows) for v in uniform}
+            for part in self._blocks:
+                inputs |= part.draw(rng, rows)
+            return inputs
         drawn = self.distribution.draw(rng, rows)
         columns = self.algorithm.columns(drawn)  # pyright: ignore[reportArgumentType]
         got = {name: len(column) for name, column in columns.items()}
