@@ -39,7 +39,7 @@ def test_what_is_left_out_has_its_default(spec_path):
             "distribution": "values",
             "census": False,
         },
-        "fit": {"method": "das", "steps": 1500, "lr": 0.05, "batch": 512, "starts": 3},
+        "fit": {"method": "das", "steps": 1000, "lr": 0.05, "batch": 256, "starts": 3},
         "challenge": {"level": "R2", "target": 0.9, "behaviour": 0.95, "refits": 5, "controls": 3},
     }
 

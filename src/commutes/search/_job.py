@@ -29,7 +29,7 @@ from commutes.training import Settings, fit
 
 # Which place and size is chosen, said on the card: by the worst swapped set x stratum, then the mean, then the
 # smaller size, then the earlier place.
-SELECTION = "selection split, optimistic; chosen by the worst cell, then the mean, then the smaller size"
+SELECTION = "selection split, optimistic"
 
 
 class Told(Protocol):

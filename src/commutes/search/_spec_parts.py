@@ -189,11 +189,11 @@ class FitPart(Part):
 
     method: Literal["das"] = "das"
     """the method: "das" (distributed alignment search)"""
-    steps: Count = 1_500
+    steps: Count = 1_000
     """a whole number of at least 1: steps of gradient descent"""
     lr: Annotated[float, Field(gt=0)] = 0.01
     """a finite number above 0: the learning rate"""
-    batch: Count = 512
+    batch: Count = 256
     """a whole number of at least 1: pairs per step"""
     starts: Count = 3
     """a whole number of at least 1: random starts, of which the selection split chooses one"""

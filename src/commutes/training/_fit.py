@@ -30,11 +30,11 @@ Progress = Callable[[int, int, Mapping[str, float]], None]
 class Settings:
     """How a fit is done. Nulls are fitted with the very same settings as the claim."""
 
-    steps: int = 1500
+    steps: int = 1000
     """Optimiser steps of Adam."""
     lr: float = 1e-2
     """Learning rate, falling by a cosine to a tenth of itself."""
-    batch: int = 512
+    batch: int = 256
     """Pairs per step."""
     starts: int = 3
     """Random starts; the one that does best on the selection split is kept."""
