@@ -59,6 +59,20 @@ def test_one_more_miss_never_raises_a_bound(sample):
 
 
 @settings(max_examples=100, deadline=None)
+@given(samples(), st.integers(0, 5))
+def test_nor_does_it_across_the_border_of_the_joint_maximum(sample, border):
+    # Small samples never reach the border; here it lies within them.
+    hits, members, alpha = sample
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("commutes.stats._dyadic._jointly", lambda n: border)
+        lower = lower_bound(hits, members, alpha=alpha)
+        for d in np.flatnonzero(hits):
+            missed = hits.copy()
+            missed[d] = False
+            assert lower_bound(missed, members, alpha=alpha) <= lower + 1e-12
+
+
+@settings(max_examples=100, deadline=None)
 @given(samples())
 def test_bounds_are_never_better_than_G_of_G(sample):
     hits, members, alpha = sample

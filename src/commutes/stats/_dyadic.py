@@ -161,15 +161,19 @@ def dyadic_bound(hits: BoolArray, sharing: Sharing, alpha: float) -> float:
     sample could have had with any j <= sum(y) of its misses,
 
         F(y) = min over j of B(j / n, U_j(y)),
-        n^2 U_j(y) = (the j largest N_d among the misses) - 2 (j / n) (the j smallest D_d among them)
-                     + (j / n)^2 sum_d D_d,    "the j largest" standing for their sum.
+        n^2 U_j(y) = max over J of [ sum_{d in J} (N_d - 2 (j / n) D_d) - sum_{d not in J} (N_d - k)+ ]
+                     + (j / n)^2 sum_d D_d,
 
-    F is at most the plain bound: at j = sum(y) both sums run over all misses and U_j = V. F never rises with
-    a miss: let z be y with one more. Every N_d(z) >= N_d(y) and the misses of z contain those of y, so the
-    sum of the j largest does not fall and that of the j smallest does not rise: U_j(z) >= U_j(y). B falls in
-    its variance (Wilson's lower bound rises with n and with the share), and z has all the j of y and one
-    more. Nothing is assumed of A but that it has no negative entry, so repeated pairs, three members and
-    pairs of an input with itself need no further care.
+    where J is any j of the misses, d not in J the other misses, k = sum(y) - j and (x)+ = max(x, 0).
+
+    F is at most the plain bound: at j = sum(y) there is one J, all misses, and U_j = V.
+
+    F never rises with a miss. Let z be y with the miss f added, j fixed, J the best choice for y. Of the sum
+    over J the N_d rise by s, the number of pairs in J that share with f. Every N_d rises by at most 1, as k
+    does, so no other (N_d - k)+ rises. That of f is at most s, since f shares with s pairs in J, at most k
+    others and itself. So U_j(z) >= U_j(y). B falls in its variance (Wilson's lower bound rises with n and
+    with the share), and z has all the j of y and one more. Nothing is assumed of A but entries 0 and 1, so
+    repeated pairs, three members and pairs of an input with itself need no further care.
 
     The result is never above the exact bound of `cover` hits of `cover` independent units, nor above the
     exact bound of these hits among n independent pairs (both fall with a miss, or stay).
@@ -181,14 +185,42 @@ def dyadic_bound(hits: BoolArray, sharing: Sharing, alpha: float) -> float:
     bound = min(clopper_pearson(total, n, alpha=alpha)[0], clopper_pearson(cover, cover, alpha=alpha)[0])
     if total in (0, n):
         return bound
-    misses = ~hits
-    sharers = np.sort(sharing.sums(misses.astype(np.float64))[misses])[::-1]
-    degrees = np.sort(sharing.degrees[misses])
-    share = np.arange(1, len(sharers) + 1) / n
-    spread = np.cumsum(sharers) - 2 * share * np.cumsum(degrees) + share**2 * sharing.degrees.sum()
+    spread = _worst_spreads(~hits, sharing)
+    share = np.arange(1, len(spread) + 1) / n
     independent = share * (1 - share)
     variance = np.maximum(_correction(cover) * spread / n**2, independent / n)
     effective = independent / variance
     shifted = np.maximum(1 - share - 0.5 / effective, 0)
     plain = score_bound(shifted, effective, t_quantile(1 - alpha, cover - 1))
     return min(bound, float(plain.min()))
+
+
+def _worst_spreads(misses: BoolArray, sharing: Sharing) -> FloatArray:
+    """n^2 U_j of `dyadic_bound` for j = 1 to the number of misses.
+
+    Where k is large the two parts of the maximum are taken apart, N from D, each with its own J: a larger
+    value, and each part still never falls with a miss. The border depends on n only, so neither does the
+    whole. Everything is a whole number until the last line, so that no rounding breaks the order.
+    """
+    n = len(misses)
+    near = sharing.sums(misses.astype(np.float64))[misses]
+    degrees = sharing.degrees[misses]
+    total = len(near)
+    kept = np.arange(1, total + 1)
+    left = total - kept
+    ordered = np.sort(near)
+    below = np.concatenate([[0.0], np.cumsum(ordered)])
+    few = np.minimum(np.searchsorted(ordered, left, side="right"), left)
+    excess = below[left] - below[few] - left * (left - few)
+    linear = n * (below[total] - below[left] - excess) - 2.0 * kept * np.cumsum(np.sort(degrees))
+    for k in range(min(total - 1, _jointly(n)) + 1):
+        over = np.maximum(near - k, 0)
+        weights = n * (near + over) - 2.0 * (total - k) * degrees
+        least = float(np.partition(weights, k - 1)[:k].sum()) if k else 0.0
+        linear[total - k - 1] = weights.sum() - least - n * over.sum()
+    return linear / n + (kept / n) ** 2 * sharing.degrees.sum()
+
+
+def _jointly(n: int) -> int:
+    """Up to which k the maximum is taken jointly: as many as cost some milliseconds, whatever the hits."""
+    return min(512, max(64, 1_000_000 // n))
