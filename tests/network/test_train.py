@@ -120,7 +120,8 @@ def test_the_cosine_ends_where_the_constant_does_not():
         nearly = train(net(), batches(), steps=99, lr=1e-2, schedule=schedule)
         done = train(net(), batches(), steps=100, lr=1e-2, schedule=schedule)
         moves[schedule] = max(
-            float((a - b).detach().abs().max()) for a, b in zip(nearly.parameters(), done.parameters(), strict=True)
+            float((a - b).detach().abs().max())
+            for a, b in zip(nearly.parameters(), done.parameters(), strict=True)
         )
     assert moves["cosine"] < moves["constant"]
 
