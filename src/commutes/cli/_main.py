@@ -17,6 +17,7 @@ from commutes.cli.run import run
 from commutes.cli.schema import schema
 from commutes.cli.show import show
 from commutes.cli.sites import sites
+from commutes.errors import CommutesWarning
 
 __all__ = ["main"]
 
@@ -66,6 +67,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     _output.prepare()
     with warnings.catch_warnings():
         warnings.showwarning = _output.show_warning
+        warnings.simplefilter("always", CommutesWarning)
         try:
             given = list(sys.argv[1:] if arguments is None else arguments)
             status = _app()(given, prog_name="commutes", standalone_mode=False)

@@ -19,7 +19,7 @@ TENTHS = 10
 class Report(Protocol):
     """What is called while a run goes on."""
 
-    def __call__(self, stage: str, step: int, steps: int, figures: Mapping[str, float] = ...) -> None:
+    def __call__(self, stage: str, step: int, steps: int, figures: Mapping[str, Any] = ...) -> None:
         """`step` of `steps` of `stage` are done; `figures` are a few numbers worth showing."""
 
 
@@ -35,12 +35,15 @@ def reporting(*, quiet: bool = False) -> Generator[Report]:
         yield _Lines()
 
 
-def _silent(stage: str, step: int, steps: int, figures: Mapping[str, float] | None = None) -> None:
+def _silent(stage: str, step: int, steps: int, figures: Mapping[str, Any] | None = None) -> None:
     """Say nothing."""
 
 
-def _words(figures: Mapping[str, float] | None) -> str:
-    return ", ".join(f"{name} {value:.3g}" for name, value in (figures or {}).items())
+def _words(figures: Mapping[str, Any] | None) -> str:
+    return ", ".join(
+        f"{name} {value:.3g}" if isinstance(value, int | float) else f"{name} {value}"
+        for name, value in (figures or {}).items()
+    )
 
 
 class _Lines:
@@ -49,7 +52,7 @@ class _Lines:
     def __init__(self) -> None:
         self._told: dict[str, int] = {}
 
-    def __call__(self, stage: str, step: int, steps: int, figures: Mapping[str, float] | None = None) -> None:
+    def __call__(self, stage: str, step: int, steps: int, figures: Mapping[str, Any] | None = None) -> None:
         tenth = TENTHS * step // steps if steps > 0 else 0
         if self._told.get(stage, -1) < tenth:
             self._told[stage] = tenth
@@ -73,7 +76,7 @@ def _bars() -> Generator[Report]:
     with Progress(*columns, console=Console(stderr=True)) as progress:
         tasks: dict[str, Any] = {}
 
-        def report(stage: str, step: int, steps: int, figures: Mapping[str, float] | None = None) -> None:
+        def report(stage: str, step: int, steps: int, figures: Mapping[str, Any] | None = None) -> None:
             if stage not in tasks:
                 tasks[stage] = progress.add_task(
                     escape(_output.visible(stage)), total=steps or None, words=""
