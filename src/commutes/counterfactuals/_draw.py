@@ -66,7 +66,7 @@ def natural_weights(algorithm: Algorithm, options: Sequence[Candidates]) -> dict
     return weights
 
 
-def idle(algorithm: Algorithm, pool: Pool, option: Candidates) -> DataError | None:
+def idle(algorithm: Algorithm, pool: Pool, option: Candidates, kind: str = "pair") -> DataError | None:
     """The error for a swap that tests nothing: a variable with one value, or an answer that never changes."""
     among = f"all {len(pool):,} inputs" if pool.complete else f"{len(pool):,} sampled inputs"
     elsewhere = "draw inputs on which it matters: distribution=Distribution(name, draw)"
@@ -84,7 +84,7 @@ def idle(algorithm: Algorithm, pool: Pool, option: Candidates) -> DataError | No
     if option.changes:
         return None
     output = algorithm.output_variable.name
-    seen = f"{option.draws:,} sampled pairs" if option.draws else f"every pair of {among}"
+    seen = f"{option.draws:,} sampled {kind}s" if option.draws else f"every {kind} of {among}"
     return DataError(
         "no pair in which the answer changes",
         where=f"algorithm {algorithm.name!r}, swapping {option.swap.label}",
@@ -208,7 +208,8 @@ def _trouble(
     """Why these candidates cannot make the data set, if they cannot."""
     for option in options:
         tested = design.flip is None or {v.name for v in option.swap.variables} <= set(design.flip)
-        trouble = idle(algorithm, pool, option) if tested and design.part is None else None
+        kind = "pair" if design.flip is None else "controlled pair"
+        trouble = idle(algorithm, pool, option, kind) if tested and design.part is None else None
         if trouble is not None:
             return trouble
     return None if design.part is None else _poor_part(design, pool, options, natural)
