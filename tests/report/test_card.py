@@ -121,8 +121,8 @@ def test_of_many_transitions_the_lowest_are_shown(evaluation, report):
     many = [first | {"from": i, "to": i + 1} for i in range(30)]
     many[17] = many[17] | {"rate": first["rate"] | {"hits": 0, "rate": 0.0}}
     report["evaluation"] = evaluation | {"transitions": many}
-    assert re.search(r"left, value changes +\.000 .* 17 to 18, lowest of 30", card(report))
-    assert len(re.findall("left, value changes", evaluation_table(report["evaluation"]))) == 8
+    assert re.search(r"left, by value +\.000 .* 17 to 18, lowest of 30", card(report))
+    assert len(re.findall("left, by value", evaluation_table(report["evaluation"]))) == 8
 
 
 def test_untrained_refits_are_beside_the_floors(report):

@@ -121,12 +121,12 @@ def test_a_share_that_is_not_its_counts_is_refused(report, tmp_path):
     report["evaluation"]["overall"]["hits"] -= 1
     message = damaged(report, tmp_path)
     assert "evaluation.overall" in message
-    assert "is not 1974 / 2042" in message
+    assert "is not 3534 / 3642" in message
 
 
 def test_more_hits_than_pairs_are_refused(report, tmp_path):
     report["evaluation"]["overall"]["hits"] = 5000
-    assert "5000 hits of 2042" in damaged(report, tmp_path)
+    assert "5000 hits of 3642" in damaged(report, tmp_path)
 
 
 def test_a_gated_cell_without_a_measurement_is_refused(report, tmp_path):

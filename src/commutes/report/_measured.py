@@ -135,7 +135,20 @@ def _laid_out(rows: Sequence[Sequence[str]], width: int) -> list[str]:
     if gap == "  ":
         least[1] = max(stratum, min(_NAMES - 2, room) - swap)
     limits = {0: swap, 1: max(stratum, least.get(1, 0))} | dict.fromkeys(range(2, len(widths)), 14)
-    return _grid(rows, limits, least, right=range(4, len(widths) - 1), gap=gap)
+    return _grid(_spread(rows, swap), limits, least, right=range(4, len(widths) - 1), gap=gap)
+
+
+def _spread(rows: Sequence[Sequence[str]], columns: int) -> list[list[str]]:
+    """A name too long for its column goes on beside the further strata of its swapped set."""
+    spread = [list(row) for row in rows]
+    starts = [i for i, row in enumerate(rows) if row[0]]
+    for start, end in zip(starts, [*starts[1:], len(rows)], strict=True):
+        parts = wrap(rows[start][0], columns)
+        last = end - start - 1
+        for i, part in enumerate(parts):
+            place = spread[start + min(i, last)]
+            place[0] = f"{place[0]} {part}" if i > last else part
+    return spread
 
 
 def _room(widths: Sequence[int], least: dict[int, int], gap: str, width: int) -> int:
@@ -236,7 +249,7 @@ def _lowest_rows(what: str, own: Sequence[TransitionRecord], most: int) -> list[
 
 
 def _change_row(what: str, record: TransitionRecord, note: str) -> list[str]:
-    name = f"{clean(record.swap)}, {what} changes"
+    name = f"{clean(record.swap)}, by {what}"
     change = f"{value_words(record.from_)} to {value_words(record.to)}"
     return [name, *_figures(record.rate), change + note]
 

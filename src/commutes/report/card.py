@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 from commutes.report._measured import (
@@ -14,7 +14,7 @@ from commutes.report._measured import (
     untrained_rows,
 )
 from commutes.report._schema import CheckRecord, EvaluationRecord, ReportRecord
-from commutes.report._text import clean, count, number, pad, paint, plural, wrap
+from commutes.report._text import clean, count, number, pad, paint, plural, width_of, wrap
 from commutes.report.catalogue import LEVELS, entry
 from commutes.report.record import as_evaluation, as_report
 
@@ -91,7 +91,7 @@ def _claim_lines(r: ReportRecord, width: int) -> list[str]:
         f"{plural(v.k, 'coordinate')}: {_coordinates(v.coordinates)}"
         for v in c.variables
     ]
-    scope = " · ".join(f"{clean(key)}: {clean(value)}" for key, value in c.scope.items())
+    scope = _dotted(f"{clean(key)}: {clean(value)}" for key, value in c.scope.items())
     opened = {0: "not opened yet", 1: "opened once"}.get(c.opened, f"opened {count(c.opened)} times")
     lines = _labelled("Claim", clean(c.words), width)
     for i, place in enumerate(places):
@@ -187,22 +187,17 @@ def _sentence(check: CheckRecord) -> str:
 def _not_run(checks: Sequence[CheckRecord], width: int, colour: bool) -> list[str]:
     if not checks:
         return []
-    # No-break spaces keep an id beside its name; the wrapping gives them back as spaces.
-    listed = "\u00a0· ".join(
-        f"{clean(check.id)} {clean(check.name)}".replace(" ", "\u00a0") for check in checks
-    )
+    listed = _dotted(f"{clean(check.id)} {clean(check.name)}" for check in checks)
     return [paint(f"  {line}", "dim", colour) for line in wrap(f"not run: {listed}", width - 2)]
 
 
 def _closing_lines(r: ReportRecord, width: int) -> list[str]:
-    thresholds = " · ".join(
-        f"{clean(name).replace('_', ' ')} {number(value)}" for name, value in r.thresholds.items()
-    )
+    thresholds = _dotted(f"{clean(k).replace('_', ' ')} {number(v)}" for k, v in r.thresholds.items())
     lines = _labelled("Thresholds", thresholds or "none declared", width)
     lines += _labelled("Not tested", _not_tested(r), width)
     lines += _labelled("Cost", _cost(r.cost), width)
     lines += _labelled("Seeds", _pairs(r.seeds), width)
-    lines += _labelled("Made with", f"commutes {clean(r.commutes)} · {_pairs(r.environment)}", width)
+    lines += _labelled("Made with", _dotted([f"commutes {clean(r.commutes)}", _pairs(r.environment)]), width)
     lines += _labelled("Reproduce", clean(r.reproduce), width)
     return lines + _labelled("Next", clean(r.upgrade), width)
 
@@ -214,12 +209,18 @@ def _cost(cost: Mapping[str, Any]) -> str:
         shown.append(
             f"{number(value)} {words}" if isinstance(value, int | float) else f"{words} {_plain(value)}"
         )
-    return " · ".join(shown) or "not recorded"
+    return _dotted(shown) or "not recorded"
 
 
 def _pairs(values: Mapping[str, Any]) -> str:
     shown = [f"{clean(name).replace('_', ' ')} {_plain(value)}" for name, value in values.items()]
-    return " · ".join(shown) or "not recorded"
+    return _dotted(shown) or "not recorded"
+
+
+def _dotted(items: Iterable[str]) -> str:
+    """Items with dots between; no-break spaces keep a short one on its line until `wrap` takes them away."""
+    glued = (item.replace(" ", "\u00a0") if width_of(item) <= 40 else item for item in items)
+    return "\u00a0· ".join(glued)
 
 
 def _plain(value: Any) -> str:
