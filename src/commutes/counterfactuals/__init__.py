@@ -38,8 +38,7 @@ class _Callable(ModuleType):
 
         return inspect.signature(counterfactuals)
 
-    def __call__(self, *args: Any, **options: Any) -> Counterfactuals:
-        return counterfactuals(*args, **options)
+    __call__ = staticmethod(counterfactuals)
 
 
 sys.modules[__name__].__class__ = _Callable

@@ -8,9 +8,10 @@ from dataclasses import dataclass
 import numpy as np
 
 from commutes.algorithm import Algorithm, Columns, Finite, Variable
+from commutes.counterfactuals._admit import refuse_other_inputs
 from commutes.counterfactuals._strata import differs
 from commutes.counterfactuals._swap import Swap
-from commutes.counterfactuals._value import Counterfactuals, refuse_other_inputs
+from commutes.counterfactuals._value import Counterfactuals
 from commutes.errors import DataError, nearest
 
 __all__ = ["ALL", "Coverage", "Share", "coverage_of"]

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from commutes.algorithm import Algorithm, Columns, Space, Variable
+from commutes.counterfactuals._admit import check_split, refuse_other_inputs, rows_of
 from commutes.counterfactuals._design import Design, check_count, check_seed, words
 from commutes.counterfactuals._draw import Drawn, draw
 from commutes.counterfactuals._pool import Reservoir
@@ -161,7 +162,7 @@ class Counterfactuals:
         Raises:
             DataError: When a row does not exist, or none is left.
         """
-        picked = _rows(rows, len(self))
+        picked = rows_of(rows, len(self))
         members = self.members[picked]
         kept = np.unique(members[members >= 0])
         place = np.full(len(self.ids) + 1, -1, dtype=np.int64)
@@ -202,7 +203,13 @@ class Counterfactuals:
             DataError: For a census, a subset or a part of a split; for wrong shares; when a part has too few
                 inputs for a stratum that is possible.
         """
-        self._refuse_split(shares)
+        kind = (
+            "a census" if self.design.complete
+            else f"the part {self.part!r} of a split" if self.part is not None
+            else "a subset" if self._picked
+            else None
+        )  # fmt: skip
+        check_split(kind, len(self), shares)
         bounds = np.rint(self.design.n * np.cumsum([0.0, *shares.values()])).astype(int)
         parts: list[Counterfactuals] = []
         for index, name in enumerate(shares):
@@ -210,46 +217,6 @@ class Counterfactuals:
             design = replace(self.design, n=n, shares=tuple(shares.items()), part=name)
             parts.append(from_drawn(self.algorithm, design, self._reservoir))
         return tuple(parts)
-
-    def _refuse_split(self, shares: Mapping[str, float]) -> None:
-        what = (
-            "a census" if self.design.complete
-            else f"the part {self.part!r} of a split" if self.part is not None
-            else "a subset" if self._picked
-            else None
-        )  # fmt: skip
-        if what is not None:
-            raise DataError(
-                f"{what} cannot be split",
-                where="split",
-                got=f"{len(self):,} pairs of {what}",
-                expected="undivided pairs, as counterfactuals(algorithm, n, seed=...) gives them",
-                fix="split the undivided pairs once, into all the parts that are needed",
-            )
-        example = "split(train=0.5, select=0.2, test=0.3)"
-        if not shares:
-            raise DataError(
-                "split needs the parts and their shares", got="none", expected=example, fix=f"write {example}"
-            )
-        for name, share in shares.items():
-            number = isinstance(share, int | float | np.number) and not isinstance(share, bool)
-            if not number or not 0 < share <= 1:
-                raise DataError(
-                    f"the share of part {name!r} is not a share",
-                    where="split",
-                    got=f"{name} = {share!r}",
-                    expected="a number above 0 and at most 1",
-                    fix=f"write {example}",
-                )
-        total = sum(shares.values())
-        if total > 1 + 1e-9:
-            raise DataError(
-                "the shares sum to more than 1",
-                where="split",
-                got=" + ".join(f"{share:g}" for share in shares.values()) + f" = {total:g}",
-                expected="at most 1, since no input may be in two parts",
-                fix=f"write {example}",
-            )
 
     def replicate(self, seed: int, n: int | None = None) -> Counterfactuals:
         """The same design and part with another seed; the partition by input stays as it is.
@@ -339,50 +306,6 @@ class Counterfactuals:
                         f"  {swap.label:<{label}}  {stratum:<{width}}  {count:>9,}  weight {weight:.4f}"
                     )
         return "\n".join(lines)
-
-
-def _rows(rows: Sequence[int] | np.ndarray, n: int) -> np.ndarray:
-    given = np.asarray(rows)
-    mask = given.dtype == bool
-    whole = mask or given.dtype.kind in "iu"
-    fits = given.ndim == 1 and (len(given) == n if mask else True)
-    picked = np.flatnonzero(given) if mask and fits else given
-    if not len(given) or (whole and fits and not len(picked)):
-        raise DataError(
-            "no pairs are left", where="subset", got="no row", expected="one row or more", fix="pick rows"
-        )
-    if not whole or not fits or picked.min() < -n or picked.max() >= n:
-        raise DataError(
-            "these rows are not rows of the data",
-            where="subset",
-            got=f"{given.dtype} of shape {given.shape}"
-            + ("" if mask or not whole else f", up to {given.max()}"),
-            expected=f"a mask of {n:,} or indices below {n:,}",
-            fix="pass a mask such as pairs.effective",
-        )
-    return np.arange(n)[picked]
-
-
-def refuse_other_inputs(algorithm: Algorithm, other: Algorithm, where: str) -> None:
-    """Refuses an algorithm whose inputs or their domains are not those of `algorithm`."""
-
-    def described(one: Algorithm) -> dict[str, str]:
-        return {v.name: one.domain(v).describe() for v in one.input_variables}
-
-    def exact(one: Algorithm) -> dict[str, object]:
-        domains = {v.name: one.domain(v) for v in one.input_variables}
-        return {
-            name: getattr(domain, "values", None) or domain.describe() for name, domain in domains.items()
-        }
-
-    if exact(algorithm) != exact(other):
-        raise DataError(
-            f"the algorithms {algorithm.name!r} and {other.name!r} have different inputs",
-            where=where,
-            got=", ".join(f"{name} in {domain}" for name, domain in described(other).items()),
-            expected=", ".join(f"{name} in {domain}" for name, domain in described(algorithm).items()),
-            fix="declare the same inputs with the same domains in both",
-        )
 
 
 def from_drawn(algorithm: Algorithm, design: Design, reservoir: Reservoir | None) -> Counterfactuals:
