@@ -159,6 +159,9 @@ def test_a_network_that_writes_in_place_between_the_moments() -> None:
         [rotated(Spot("first"), Spot("second"), d=10, k=4)],
         [neurons(Spot("first"), Spot("second"), d=10, index=(0, 2, 7))],
         [rotated(Spot("first"), d=5, k=2)],
+        # Something is still to come after the place that is written over.
+        [rotated(Spot("first"), Spot("second"), Spot("head"), d=13, k=6)],
+        [rotated(Spot("second", "input"), Spot("head", features=(1,)), d=6, k=3)],
     ):
         with torch.no_grad():
             found = nets.by_engine(case, base, source, edits)
