@@ -14,7 +14,7 @@ from commutes.errors import AlgorithmError, ArtefactError, CommutesError, SpecEr
 
 
 def shell(command: str, cwd: Path) -> subprocess.CompletedProcess[str]:
-    run = f"{sys.executable} -m commutes.cli"
+    run = f"{sys.executable} -m commutes"
     return subprocess.run(
         ["bash", "-c", f"set -o pipefail; {command.replace('commutes', run)}"],
         cwd=cwd, capture_output=True, text=True, timeout=120, env={**os.environ, "PYTHONWARNINGS": "error"},
