@@ -1,4 +1,3 @@
-# ruff: noqa: E501 - the texts of files and messages stand as they are
 from __future__ import annotations
 
 import sys
