@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from commutes.robustness._case import Case, Outcome
-from commutes.stats import gate, pairs_to_pass
+from commutes.stats import gate, pairs_to_pass, show
 
 
 def behaviour(case: Case) -> Outcome:
@@ -13,7 +13,7 @@ def behaviour(case: Case) -> Outcome:
     answer = gate(accuracy, floor)
     return Outcome(
         answer,
-        f"accuracy {accuracy} against a floor of {floor:g}; no input was filtered out",
+        f"accuracy {accuracy} against a floor of {show(floor)}; no input was filtered out",
         {"accuracy": accuracy.as_dict(), "floor": floor, "kept": 1.0},
         n_to_decide=pairs_to_pass(floor, accuracy.rate),
         forward_passes=accuracy.n,

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from commutes.robustness._case import Case, Outcome
-from commutes.stats import Answer, gate, pairs_to_pass
+from commutes.stats import Answer, gate, pairs_to_pass, show
 
 
 def strata(case: Case) -> Outcome:
@@ -27,7 +27,7 @@ def strata(case: Case) -> Outcome:
         "not_excluded": open_rivals,
     }
     where = f"worst of {worst.cells} cells is {worst.swap} · {worst.stratum}"
-    sentence = f"{where}: {worst.rate:.3f}, bounds [{worst.lower:.3f}, {worst.upper:.3f}], target {target:g}"
+    sentence = f"{where}: {show(worst.rate)}, bounds [{show(worst.lower)}, {show(worst.upper)}], target {show(target)}"
     passes = len(case.test)
     answer = gate((worst.lower, worst.upper), target)
     # A failure is a failure whoever else would fail too; only a success may be somebody else's.

@@ -7,7 +7,7 @@ import math
 from commutes.counterfactuals import Counterfactuals
 from commutes.evaluation import GATED
 from commutes.robustness._case import Case, Outcome
-from commutes.stats import Answer
+from commutes.stats import Answer, show
 
 
 def adequacy(case: Case) -> Outcome:
@@ -30,7 +30,7 @@ def adequacy_of(pairs: Counterfactuals, least: float) -> Outcome:
     enough = all(s.share >= least and s.count >= GATED for s in union.values())
     sentence = (
         f"the rival hardest to tell apart is {name}: another answer on {lowest.count:,} of {lowest.n:,} pairs"
-        f" ({lowest.share:.3f}); {least:g} and {GATED} pairs are asked for"
+        f" ({show(lowest.share)}); {show(least)} and {GATED} pairs are asked for"
     )
     if enough:
         return Outcome(Answer.SUPPORTED, sentence, figures)

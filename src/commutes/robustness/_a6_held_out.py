@@ -5,8 +5,8 @@ from __future__ import annotations
 import numpy as np
 
 from commutes.evaluation import bench, rate_of
-from commutes.robustness._case import Case, Outcome
-from commutes.stats import Answer, gap, gate
+from commutes.robustness._case import Case, Outcome, said
+from commutes.stats import Answer, gap, gate, show
 
 
 def held_out(case: Case) -> Outcome:
@@ -25,7 +25,7 @@ def held_out(case: Case) -> Outcome:
     answer = gate(difference, most, side="<")
     return Outcome(
         answer,
-        f"fitted {fitted}, held out {held}: gap {difference}, at most {most:g}",
+        f"fitted {fitted}, held out {held}: gap {said(difference)}, at most {show(most)}",
         {"fitted": fitted.as_dict(), "held_out": held.as_dict(), "gap": difference.as_dict(), "most": most},
         n_to_decide=_needed(difference.value, difference.upper, most, held.n),
         forward_passes=count,

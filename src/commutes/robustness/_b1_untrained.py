@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from commutes.errors import NetworkError
-from commutes.robustness._case import Case, Outcome
-from commutes.stats import Answer, gap, gate, mean_interval
+from commutes.robustness._case import Case, Outcome, said
+from commutes.stats import Answer, gap, gate, mean_interval, show
 
 # Fewer refits than this do not make a distribution.
 LEAST = 5
@@ -35,7 +35,7 @@ def untrained(case: Case) -> Outcome:
     return Outcome(
         answer,
         f"mean over cells {case.evaluation.overall}; {len(found)} refits on untrained networks {null}:"
-        f" gap {difference}, at least {least:g}",
+        f" gap {said(difference)}, at least {show(least)}",
         {
             "claim": case.evaluation.overall.as_dict(),
             "refits": [r.overall.as_dict() for r in found],

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from commutes.algorithm import Algorithm, Variable
 from commutes.errors import CommutesError
-from commutes.robustness._case import Case, Outcome
+from commutes.robustness._case import Case, Outcome, said
 from commutes.robustness._controls import controls
 from commutes.robustness._refits import Refit, refits
-from commutes.stats import Answer, Rate, gap, gate, rate
+from commutes.stats import Answer, Rate, gap, gate, rate, show
 
 # Fewer admissible control functions than this say nothing about what a random function would reach.
 LEAST = 3
@@ -53,7 +53,10 @@ def control_tasks(case: Case) -> Outcome:
         reason = "; ".join(reasons) or "no aligned variable is swapped alone"
         return Outcome(Answer.VACUOUS, "no control task could be made", reason=reason)
     name, gap_, claim, control, count = lowest
-    sentence = f"{name} {claim} against the worst of {count} control tasks {control}: selectivity {gap_}, at least {least:g}"
+    sentence = (
+        f"{name} {claim} against the worst of {count} control tasks {control}:"
+        f" selectivity {said(gap_)}, at least {show(least)}"
+    )
     answer = _weakest(answers)
     reason = "; ".join(reasons) if answer is Answer.VACUOUS else None
     return Outcome(answer, sentence, figures | {"least": least}, reason=reason, forward_passes=passes)

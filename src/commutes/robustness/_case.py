@@ -12,7 +12,7 @@ from commutes.alignment import Alignment
 from commutes.counterfactuals import Counterfactuals
 from commutes.evaluation import Bench, Evaluation
 from commutes.robustness._refits import Refit
-from commutes.stats import Answer
+from commutes.stats import Answer, Interval, show
 from commutes.training import Settings
 
 Progress = Callable[[str, int, int, Mapping[str, Any]], None]
@@ -84,3 +84,12 @@ class Case:
 
 
 Check = Callable[[Case], Outcome]
+
+
+def said(difference: Interval) -> str:
+    """A difference with its interval. It has no n of its own: its two parts have theirs.
+
+    >>> said(Interval(0.5, 0.4, 0.6, 0.42, 0.58, 5))
+    '.500 [.400, .600]'
+    """
+    return f"{show(difference.value)} [{show(difference.low)}, {show(difference.high)}]"

@@ -123,8 +123,13 @@ class Report:
         as_report(raw)
         return plain(raw)
 
-    def save(self, folder: str | Path) -> Path:
-        """Write the record, the page, the alignment and the outcome of every pair into `folder`."""
+    def save(self, folder: str | Path, *, figures: Mapping[str, str] | None = None) -> Path:
+        """Write the record, the page, the alignment and the outcome of every pair into `folder`.
+
+        Args:
+            folder: Where to; made if it is not there.
+            figures: SVG texts for the page by name, beside the drawing of the algorithm.
+        """
         from commutes.report import write_text
         from commutes.report.html import html
         from commutes.report.tables import write_pairs
@@ -134,7 +139,10 @@ class Report:
         save(self.alignment, folder)
         write_pairs(folder / PAIRS, pair_columns(self.evaluation))
         record = self.record()
-        write_text(folder / PAGE, html(record, figures={"algorithm": self.alignment.algorithm.svg()}))
+        write_text(
+            folder / PAGE,
+            html(record, figures={"algorithm": self.alignment.algorithm.svg(), **(figures or {})}),
+        )
         # The record last: a folder that has one is complete.
         dump(record, folder / RECORD)
         return folder

@@ -106,8 +106,7 @@ def run(spec: Spec, *, out: Path, progress: Told | None = None, require: str | N
         reproduce=spec.command,
         progress=progress,
     )
-    _draw(out, selection, cells[chosen])
-    report.save(out)
+    report.save(out, figures=_draw(out, selection, cells[chosen]))
     status = 0 if require is None else report.exit_status(require)
     return Outcome(report.record(), out, status, report)
 
@@ -296,7 +295,8 @@ def _selection(spec: Spec, cells: list[_Fitted], chosen: int) -> dict[str, Any]:
     }
 
 
-def _draw(out: Path, selection: Mapping[str, Any], chosen: _Fitted) -> None:
+def _draw(out: Path, selection: Mapping[str, Any], chosen: _Fitted) -> dict[str, str]:
+    """Draw the sweep and the chosen fit as PNG and SVG; the SVG texts by name."""
     figures = out / "figures"
     figures.mkdir(exist_ok=True)
     heat_map(selection, figures / "heat_map.png", figures / "heat_map.svg")
@@ -307,7 +307,8 @@ def _draw(out: Path, selection: Mapping[str, Any], chosen: _Fitted) -> None:
         "select": history["selection"],
         "kept": history["chosen_step"],
     }
-    fit_curves([curve], figures / "fit.png", figures / "fit.svg")
+    fit_curves([curve], figures / "fit_curves.png", figures / "fit_curves.svg")
+    return {name: (figures / f"{name}.svg").read_text() for name in ("heat_map", "fit_curves")}
 
 
 def _staged(progress: Told | None, stage: str) -> Callable[[int, int, Mapping[str, float]], None] | None:

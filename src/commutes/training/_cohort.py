@@ -67,7 +67,7 @@ class Cohort:
     def losses(
         self, raws: Sequence[torch.Tensor], batch: int, starts: int, generator: torch.Generator
     ) -> torch.Tensor:
-        """Cross-entropy to the expected answers on fresh batches, one number per claim and start.  # (claims x starts,)"""
+        """Cross-entropy to the expected answers on fresh batches, per claim and start.  # (claims x starts,)"""
         rows = [torch.randint(len(m.base), (batch,), generator=generator) for m in self.members]
         targets = [m.targets[r] for m, r in zip(self.members, rows, strict=True)]
         logits = self.logits([orthonormal(raw) for raw in raws], rows, starts)

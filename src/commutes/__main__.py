@@ -1,4 +1,4 @@
-"""`python -m commutes.cli`, for where the script is not on the path."""
+"""`python -m commutes`, for where the script is not on the path."""
 
 import sys
 
