@@ -166,7 +166,6 @@ SETTINGS: tuple[tuple[str, float, tuple[float, float]], ...] = (
     ("Rate .70; base and source effects a quarter each", 0.70, (0.25, 0.25)),
     ("Rate .97; base and source effects a quarter each", 0.97, (0.25, 0.25)),
     ("Rate .90; weak effects, a twentieth each", 0.90, (0.05, 0.05)),
-    ("Rate .97; weak effects, a twentieth each", 0.97, (0.05, 0.05)),
     ("Rate .90; no effects, independent pairs", 0.90, (0.0, 0.0)),
     ("Rate .90; one role carries half of the variance, the other nothing", 0.90, (0.5, 0.0)),
     ("Rate .97; one role carries half of the variance, the other nothing", 0.97, (0.5, 0.0)),

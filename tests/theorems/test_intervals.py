@@ -64,7 +64,7 @@ def test_nor_does_it_across_the_border_of_the_joint_maximum(sample, border):
     # Small samples never reach the border; here it lies within them.
     hits, members, alpha = sample
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("commutes.stats._dyadic._jointly", lambda n: border)
+        patch.setattr("commutes.stats._dyadic._JOINTLY", border)
         lower = lower_bound(hits, members, alpha=alpha)
         for d in np.flatnonzero(hits):
             missed = hits.copy()

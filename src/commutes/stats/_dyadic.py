@@ -14,6 +14,9 @@ from commutes.stats._checks import BoolArray, FloatArray, IntArray, checked_memb
 
 __all__ = ["Sharing", "dyadic_bound", "dyadic_interval", "dyadic_variance"]
 
+# Some milliseconds for thousands of pairs. The j that decides is nearly always among the largest.
+_JOINTLY = 128
+
 
 @dataclass(frozen=True, eq=False)
 class Sharing:
@@ -175,6 +178,9 @@ def dyadic_bound(hits: BoolArray, sharing: Sharing, alpha: float) -> float:
     with the share), and z has all the j of y and one more. Nothing is assumed of A but entries 0 and 1, so
     repeated pairs, three members and pairs of an input with itself need no further care.
 
+    The maximum over J takes a partition for every j. Beyond the _JOINTLY largest j its two parts, N and D,
+    are maximised apart, which is larger, so that a miss that moves a j across the border raises nothing.
+
     The result is never above the exact bound of `cover` hits of `cover` independent units, nor above the
     exact bound of these hits among n independent pairs (both fall with a miss, or stay).
     """
@@ -185,42 +191,48 @@ def dyadic_bound(hits: BoolArray, sharing: Sharing, alpha: float) -> float:
     bound = min(clopper_pearson(total, n, alpha=alpha)[0], clopper_pearson(cover, cover, alpha=alpha)[0])
     if total in (0, n):
         return bound
-    spread = _worst_spreads(~hits, sharing)
-    share = np.arange(1, len(spread) + 1) / n
-    independent = share * (1 - share)
-    variance = np.maximum(_correction(cover) * spread / n**2, independent / n)
-    effective = independent / variance
-    shifted = np.maximum(1 - share - 0.5 / effective, 0)
-    plain = score_bound(shifted, effective, t_quantile(1 - alpha, cover - 1))
-    return min(bound, float(plain.min()))
+    near, degrees = sharing.sums((~hits).astype(np.float64))[~hits], sharing.degrees[~hits]
+    every = float(sharing.degrees.sum())
+    quantile = t_quantile(1 - alpha, cover - 1)
+
+    def plain(spread: FloatArray, kept: IntArray) -> FloatArray:
+        share = kept / n
+        independent = share * (1 - share)
+        effective = independent / np.maximum(_correction(cover) * spread / n**2, independent / n)
+        return score_bound(np.maximum(1 - share - 0.5 / effective, 0), effective, quantile)
+
+    kept = np.arange(1, len(near) + 1)
+    apart = plain(_spreads_apart(near, degrees, every, n), kept)
+    border = max(len(near) - _JOINTLY, 0)
+    bound = min(bound, float(apart[:border].min(initial=1.0)))
+    for j in range(len(near), border, -1):
+        # U_j is at most what its parts give apart: a bound that is not undercut there is not undercut at all.
+        if apart[j - 1] < bound:
+            spread = _spread_jointly(near, degrees, every, n, j)
+            bound = min(bound, float(plain(np.array([spread]), np.array([j]))[0]))
+    return bound
 
 
-def _worst_spreads(misses: BoolArray, sharing: Sharing) -> FloatArray:
-    """n^2 U_j of `dyadic_bound` for j = 1 to the number of misses.
+def _spread_jointly(near: FloatArray, degrees: FloatArray, every: float, n: int, j: int) -> float:
+    """n^2 U_j of `dyadic_bound`; in whole numbers until the last line, so no rounding breaks the order."""
+    k = len(near) - j
+    over = np.maximum(near - k, 0)
+    weights = n * (near + over) - 2.0 * j * degrees
+    left = float(np.partition(weights, k - 1)[:k].sum()) if k else 0.0
+    return float(weights.sum() - left - n * over.sum()) / n + (j / n) ** 2 * every
 
-    Where k is large the two parts of the maximum are taken apart, N from D, each with its own J: a larger
-    value, and each part still never falls with a miss. The border depends on n only, so neither does the
-    whole. Everything is a whole number until the last line, so that no rounding breaks the order.
+
+def _spreads_apart(near: FloatArray, degrees: FloatArray, every: float, n: int) -> FloatArray:
+    """At least n^2 U_j, for every j: N and D each with a J of its own, which one sort of each finds.
+
+    Neither part falls with a miss: that of N is U_j for D = 0, that of D is minus the sum of the j smallest.
     """
-    n = len(misses)
-    near = sharing.sums(misses.astype(np.float64))[misses]
-    degrees = sharing.degrees[misses]
     total = len(near)
     kept = np.arange(1, total + 1)
     left = total - kept
     ordered = np.sort(near)
     below = np.concatenate([[0.0], np.cumsum(ordered)])
     few = np.minimum(np.searchsorted(ordered, left, side="right"), left)
-    excess = below[left] - below[few] - left * (left - few)
-    linear = n * (below[total] - below[left] - excess) - 2.0 * kept * np.cumsum(np.sort(degrees))
-    for k in range(min(total - 1, _jointly(n)) + 1):
-        over = np.maximum(near - k, 0)
-        weights = n * (near + over) - 2.0 * (total - k) * degrees
-        least = float(np.partition(weights, k - 1)[:k].sum()) if k else 0.0
-        linear[total - k - 1] = weights.sum() - least - n * over.sum()
-    return linear / n + (kept / n) ** 2 * sharing.degrees.sum()
-
-
-def _jointly(n: int) -> int:
-    """Up to which k the maximum is taken jointly: as many as cost some milliseconds, whatever the hits."""
-    return min(512, max(64, 1_000_000 // n))
+    over = below[left] - below[few] - left * (left - few)
+    parts = n * (below[total] - below[left] - over) - 2.0 * kept * np.cumsum(np.sort(degrees))
+    return parts / n + (kept / n) ** 2 * every
