@@ -110,7 +110,7 @@ def test_a_part_that_is_empty_or_repeats_itself(part: Any) -> None:
 
 
 @pytest.mark.parametrize(
-    "part", [[[0, 5]], "3", [0.5], 1.0, True, [True, False], np.array([True, False]), object()], ids=repr
+    "part", [[[0, 5]], "3", [0.5], 1.0, True, [True, False], np.array([True, False]), 1 + 2j], ids=repr
 )
 def test_a_part_is_made_of_whole_numbers(part: Any) -> None:
     network = nets.mlp().network()
