@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import copy
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -14,7 +14,7 @@ from commutes.algorithm import Algorithm, Variable
 from commutes.engine import Featurizer, SiteLayout, layouts
 from commutes.errors import AlignmentError
 from commutes.features import Features, Neurons, Slice, Subspace
-from commutes.network import Network, Site
+from commutes.network import Moment, Network, Site
 
 if TYPE_CHECKING:
     from commutes.counterfactuals import Counterfactuals
@@ -129,8 +129,15 @@ class Alignment:
         """Per group, which coordinate of which pair comes from which source.  # shape of each: (n, slots, k)
 
         Raises:
-            AlignmentError: The pairs swap a variable that is not aligned.
+            AlignmentError: The pairs swap a variable that is not aligned, or belong to another algorithm.
         """
+        if pairs.algorithm is not self.algorithm:
+            raise AlignmentError(
+                "the pairs were drawn under another algorithm than the aligned one",
+                got=f"pairs of {pairs.algorithm.name!r}",
+                expected=f"pairs of {self.algorithm.name!r}, of the very same object",
+                fix="draw them under alignment.algorithm, or use pairs.for_algorithm(alignment.algorithm)",
+            )
         unaligned = [v.name for v in pairs.variables if v not in self.slices]
         if unaligned:
             raise AlignmentError(
@@ -170,12 +177,14 @@ class Alignment:
 
     def on(self, network: Network) -> Alignment:
         """The same claim, unfitted where it is learnt, about another network of the same structure."""
-        moved: dict[int, Features] = {}
-        for group in self.groups:
-            site = Site(network, group.site.places, group.site.each)
-            moved[id(group.features)] = type(group.features)(site)  # type: ignore[call-arg]
+        # One new site per old one and one new featurizer per old one, so that what was shared stays shared.
+        sites = {s: Site(network, s.places, s.each) for s in _sites(self.slices)}
+        moved: dict[Features, Features] = {}
+        for part in self.slices.values():
+            features = part.features
+            moved.setdefault(features, type(features)(sites[features.site]))  # type: ignore[call-arg]
         return Alignment(
-            self.algorithm, {v: Slice(moved[id(s.features)], s.index) for v, s in self.slices.items()}
+            self.algorithm, {v: Slice(moved[s.features], s.index) for v, s in self.slices.items()}
         )
 
     def under(self, algorithm: Algorithm) -> Alignment:
@@ -246,28 +255,36 @@ def _sites(slices: Mapping[Variable, Slice]) -> list[Site]:
 
 
 def _groups(slices: Mapping[Variable, Slice], resolved: Mapping[Site, SiteLayout]) -> tuple[Group, ...]:
-    by_features: dict[Features, dict[Variable, tuple[int, ...]]] = {}
+    # Neurons of one site are one group, however many Coordinates were made of it; a learnt map is its own.
+    found: dict[object, tuple[Features, dict[Variable, tuple[int, ...]]]] = {}
     for variable, part in slices.items():
-        width = resolved[part.features.site].width
-        by_features.setdefault(part.features, {})[variable] = part.resolve(width, of=variable.name)
-    groups = []
-    for features, members in by_features.items():
-        taken: dict[int, Variable] = {}
-        for variable, chosen in members.items():
-            for coordinate in chosen:
-                if coordinate in taken:
-                    raise AlignmentError(
-                        "two variables overlap",
-                        where=str(features.site),
-                        got=f"coordinate {coordinate} for {taken[coordinate].name} and for {variable.name}",
-                        expected="disjoint slices",
-                    )
-                taken[coordinate] = variable
-        union = tuple(sorted(taken))
-        column = {coordinate: i for i, coordinate in enumerate(union)}
-        columns = {v: tuple(column[c] for c in chosen) for v, chosen in members.items()}
-        groups.append(Group(features, columns, union, resolved[features.site].width))
-    return tuple(groups)
+        features = part.features
+        width = resolved[features.site].width
+        key = features if features.learnt else (type(features), features.site)
+        members = found.setdefault(key, (features, {}))[1]
+        members[variable] = part.resolve(width, of=variable.name)
+    return tuple(_group(features, members, resolved) for features, members in found.values())
+
+
+def _group(
+    features: Features, members: Mapping[Variable, tuple[int, ...]], resolved: Mapping[Site, SiteLayout]
+) -> Group:
+    taken: dict[int, Variable] = {}
+    for variable, chosen in members.items():
+        for coordinate in chosen:
+            if coordinate in taken:
+                raise AlignmentError(
+                    "two variables overlap",
+                    where=str(features.site),
+                    got=f"coordinate {coordinate} for {taken[coordinate].name} and for {variable.name}",
+                    expected="disjoint slices",
+                    fix="give each variable coordinates of its own",
+                )
+            taken[coordinate] = variable
+    union = tuple(sorted(taken))
+    column = {coordinate: i for i, coordinate in enumerate(union)}
+    columns = {v: tuple(column[c] for c in chosen) for v, chosen in members.items()}
+    return Group(features, columns, union, resolved[features.site].width)
 
 
 def _refuse_overlap(
@@ -288,15 +305,19 @@ def _refuse_overlap(
 
 def _cells(
     group: Group, resolved: Mapping[Site, SiteLayout], sample: Mapping[str, np.ndarray]
-) -> dict[str, set[tuple[int, int]]]:
+) -> dict[Moment, set[tuple[int, int]]]:
     """The (position, feature) cells that the group may write, by moment."""
-    cells: dict[str, set[tuple[int, int]]] = {}
-    order: list[tuple[str, tuple[int, int]]] = []
+    cells: dict[Moment, set[tuple[int, int]]] = {}
+    order: list[tuple[Moment, tuple[int, int]]] = []
     for place in resolved[group.site].places:
         table = place.positions(sample, 1, source=False)
         positions = range(place.length) if table is None else table[0].tolist()
         features = range(place.width) if place.features is None else place.features.tolist()
-        order.extend((str(place.place.moment), (int(p), int(f))) for p in positions for f in features)
+        # A module that runs once has call 0 for its only call, and a tensor alone is member 0 of its tuple.
+        moment = replace(
+            place.place.moment, call=place.place.moment.call or 0, item=place.place.moment.item or 0
+        )
+        order.extend((moment, (int(p), int(f))) for p in positions for f in features)
     # Neurons write what they name and nothing else; a learnt map may write anywhere in its site.
     written = range(len(order)) if group.features.learnt or group.site.each else group.coordinates
     for index in written:
@@ -306,13 +327,14 @@ def _cells(
 
 
 def _common(
-    first: Mapping[str, set[tuple[int, int]]], second: Mapping[str, set[tuple[int, int]]]
+    first: Mapping[Moment, set[tuple[int, int]]], second: Mapping[Moment, set[tuple[int, int]]]
 ) -> str | None:
     for moment, cells in first.items():
         both = cells & second.get(moment, set())
         if both:
             position, feature = min(both)
-            return f"{moment}, position {position}, feature {feature}"
+            plain = replace(moment, call=moment.call or None, item=moment.item or None)
+            return f"{plain}, position {position}, feature {feature}"
     return None
 
 

@@ -17,7 +17,7 @@ from safetensors.torch import save as save_tensors
 from commutes.algorithm import Algorithm
 from commutes.alignment._alignment import Alignment
 from commutes.errors import AlignmentError, ArtefactError
-from commutes.features import Coordinates, Features, Neurons, Rotation, Slice, Subspace
+from commutes.features import Coordinates, Features, Rotation, Slice, Subspace
 from commutes.network import Moment, Network, Place, Site
 from commutes.report import read_bytes, write_bytes, write_text
 
@@ -25,6 +25,7 @@ FORMAT = 1
 # Bytes beyond which a file is no alignment: 64 subspaces of 1,000 dimensions in a network of width 8,000.
 LARGEST = 2**32
 RECORD, TENSORS = "alignment.json", "alignment.safetensors"
+_KEYS = {"algorithm", "network", "groups", "variables", "history", "sha256"}
 _FAMILIES: dict[str, type[Features]] = {"neurons": Coordinates, "rotation": Rotation}
 
 
@@ -58,6 +59,7 @@ def save(alignment: Alignment, folder: str | Path) -> Path:
             }
             for group in alignment.groups
         ],
+        "variables": [v.name for v in alignment.variables],
         "history": dict(alignment.history),
         "sha256": digest,
     }
@@ -94,37 +96,62 @@ def load(folder: str | Path, *, algorithm: Algorithm, network: Network) -> Align
             got=str(error),
             expected="safetensors",
         ) from error
-    slices, maps = {}, []
+    try:
+        return _assembled(record, tensors, algorithm, network, folder)
+    except (KeyError, TypeError, ValueError, IndexError) as error:
+        raise _damaged(folder / RECORD, f"{type(error).__name__}: {error}") from error
+
+
+def _assembled(
+    record: Mapping[str, Any],
+    tensors: Mapping[str, torch.Tensor],
+    algorithm: Algorithm,
+    network: Network,
+    folder: Path,
+) -> Alignment:
+    found, maps = {}, {}
     for number, group in enumerate(record["groups"]):
         features = _FAMILIES[group["features"]](_site(network, group["site"]))  # type: ignore[call-arg]
         for name, coordinates in group["variables"].items():
-            slices[algorithm[name]] = Slice(features, tuple(coordinates))
-        maps.append(_map(tensors, number, features, group["variables"], folder))
-    empty = Alignment(algorithm, slices)
+            found[name] = Slice(features, tuple(coordinates))
+        if features.learnt:
+            maps[features] = _map(tensors, number, network, folder)
+    # In the order in which the claim named them.
+    empty = Alignment(algorithm, {algorithm[name]: found[name] for name in record["variables"]})
+    for group in empty.groups:
+        shape = (group.width, group.dimension)
+        if group.features.learnt and tuple(maps[group.features].reader.shape) != shape:
+            raise ValueError(f"a map of shape {tuple(maps[group.features].reader.shape)} for {shape}")
     return empty.with_maps(
-        [given if given is not None else new for given, new in zip(empty.maps, maps, strict=True)],
+        [
+            maps[group.features] if given is None else given
+            for group, given in zip(empty.groups, empty.maps, strict=True)
+        ],
         fitted_ids=tensors["fitted_ids"].numpy().view(np.uint64),
         selected_ids=tensors["selected_ids"].numpy().view(np.uint64),
         history=record["history"],
     )
 
 
-def _map(
-    tensors: Mapping[str, torch.Tensor],
-    number: int,
-    features: Features,
-    variables: Mapping[str, Any],
-    folder: Path,
-) -> Subspace | Neurons:
-    if not features.learnt:
-        return Neurons(torch.tensor(sorted(c for cs in variables.values() for c in cs)))
+def _map(tensors: Mapping[str, torch.Tensor], number: int, network: Network, folder: Path) -> Subspace:
     subspace = Subspace(tensors[f"{number}.reader"], tensors[f"{number}.writer"])
     try:
-        return subspace.checked(str(folder / TENSORS))
+        subspace.checked(str(folder / TENSORS))
     except AlignmentError as error:
         raise ArtefactError(
             error.what, where=error.where, got=error.got, expected=error.expected, fix=error.fix
         ) from error
+    return Subspace(subspace.reader.to(network.device), subspace.writer.to(network.device))
+
+
+def _damaged(path: Path, got: str) -> ArtefactError:
+    return ArtefactError(
+        "the alignment's record is damaged",
+        where=str(path),
+        got=got,
+        expected="the record that save wrote",
+        fix="restore the file from its source, or fit again",
+    )
 
 
 def _record(path: Path) -> dict[str, Any]:
@@ -137,14 +164,19 @@ def _record(path: Path) -> dict[str, Any]:
             got=str(error),
             expected="the JSON that save wrote",
         ) from error
-    if record.get("format") != FORMAT:
+    if not isinstance(record, dict) or "format" not in record:
+        raise _damaged(path, f"JSON, but no record of an alignment: a {type(record).__name__}")
+    if record["format"] != FORMAT:
         raise ArtefactError(
             "the alignment was written by another version",
             where=str(path),
-            got=f"format {record.get('format')!r}",
+            got=f"format {record['format']!r}",
             expected=f"format {FORMAT}",
             fix="read it with the version of commutes that wrote it",
         )
+    missing = sorted(_KEYS - record.keys())
+    if missing:
+        raise _damaged(path, f"nothing under {', '.join(missing)}")
     return record
 
 

@@ -47,8 +47,8 @@ class Answers:
         if isinstance(domain, Finite):
             return answered == expected
         tolerance = getattr(domain, "tolerance", None) or 0.0
-        close = np.abs(answered - expected) <= tolerance
-        return close if close.ndim == 1 else close.all(axis=tuple(range(1, close.ndim)))
+        close = np.asarray(np.abs(answered - expected) <= tolerance)
+        return close.reshape(len(close), -1).all(axis=1)
 
     def targets(self, expected: np.ndarray) -> np.ndarray:
         """The logit that stands for each expected code.  # shape: (n,)

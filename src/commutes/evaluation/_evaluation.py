@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from typing import Any
 
 import numpy as np
 
+from commutes.algorithm import Finite
 from commutes.alignment import Alignment
 from commutes.counterfactuals import Counterfactuals
 from commutes.engine import BUDGET
@@ -27,7 +28,7 @@ from commutes.evaluation._rates import (
 )
 from commutes.evaluation._selfchecks import self_checks
 from commutes.report import evaluation_table
-from commutes.stats import Rate, rate
+from commutes.stats import Rate, mean_interval, rate
 
 # Random subspaces behind the floor of that name; and the default target of a claim.
 DRAWS, TARGET = 5, 0.90
@@ -58,7 +59,7 @@ class Evaluation:
     directions: tuple[Change, ...]
     floors: Mapping[str, Rate]
     not_excluded: Mapping[str, list[str]]
-    self_checks: Mapping[str, float]
+    self_checks: Mapping[str, float | Rate | None]
 
     def record(self) -> dict[str, Any]:
         """Plain values, for JSON."""
@@ -87,7 +88,9 @@ class Evaluation:
             "directions": [_change_record(c) for c in self.directions],
             "floors": {name: r.as_dict() for name, r in self.floors.items()},
             "not_excluded": {swap: list(names) for swap, names in self.not_excluded.items()},
-            "self_checks": {name: None if np.isnan(v) else v for name, v in self.self_checks.items()},
+            "self_checks": {
+                n: v.as_dict() if isinstance(v, Rate) else v for n, v in self.self_checks.items()
+            },
         }
 
     def __str__(self) -> str:
@@ -104,6 +107,8 @@ def evaluate(
     budget: int = BUDGET,
 ) -> Evaluation:
     """Interchange-intervention accuracy: the share of pairs whose answer is the one that the algorithm expects.
+
+    Where the output is a number the share of answers within its declared tolerance is called agreement, not IIA.
 
     Args:
         alignment: A fitted claim.
@@ -173,18 +178,30 @@ def _label(alignment: Alignment, pairs: Counterfactuals, *, census: bool) -> str
             expected="inputs that the fit has not seen",
             fix="measure on another part of pairs.split(...), or census=True with a complete domain (in-sample)",
         )
-    domain = "complete domain" if pairs.complete else ""
+    words = []
+    output = alignment.algorithm.domain(alignment.algorithm.output_variable)
+    if not isinstance(output, Finite):
+        # Whether numbers agree depends on the tolerance, and there are no strata: this is no IIA.
+        words.append(f"agreement within {getattr(output, 'tolerance', None) or 0:g}, not IIA")
     if fitted:
-        return f"in-sample, {domain}"
-    if bool(np.isin(used, alignment.selected_ids).any()):
-        return "selection, optimistic"
-    return domain
+        words.append("in-sample")
+    elif bool(np.isin(used, alignment.selected_ids).any()):
+        words.append("selection, optimistic")
+    if pairs.complete:
+        words.append("complete domain")
+    return ", ".join(words)
 
 
 def _floor_rate(drawn: np.ndarray, pairs: Counterfactuals) -> Rate:
     """The rate over all draws. The draws of one pair share its inputs, and so a cluster."""
     members = np.tile(pairs.members, (len(drawn), 1))
-    return rate(drawn.reshape(-1), members, census=pairs.complete)
+    if not pairs.complete or len(drawn) == 1:
+        return rate(drawn.reshape(-1), members, census=pairs.complete)
+    # All pairs are there, but not all subspaces: what varies is the draw.
+    total, seen = rate(drawn.reshape(-1)), mean_interval(drawn.mean(axis=1), limits=(0, 1))
+    return replace(
+        total, low=seen.low, high=seen.high, lower=seen.lower, upper=seen.upper, clusters=len(drawn)
+    )
 
 
 def _first(value: tuple[float, float, float] | None) -> float | None:

@@ -7,12 +7,16 @@ from collections.abc import Sequence
 import numpy as np
 import torch
 
+from commutes.algorithm import Finite
 from commutes.alignment import Alignment
 from commutes.counterfactuals import Counterfactuals
 from commutes.engine import Featurizer
 from commutes.evaluation._predictions import Bench
-from commutes.evaluation._rates import GATED, cell_rows
+from commutes.evaluation._rates import cell_rows, is_gated
 from commutes.features import Neurons, random_raw, rotation
+
+# Numbers that are tried as a constant answer where the output is real-valued.
+_CANDIDATES = 257
 
 DO_NOTHING, CONSTANT, RANDOM = "do nothing", "best constant", "random subspace"
 
@@ -51,10 +55,23 @@ def random_maps(alignment: Alignment, seed: Sequence[int]) -> list[Featurizer]:
     return maps
 
 
+def same_answers(pairs: Counterfactuals, first: np.ndarray, second: np.ndarray) -> np.ndarray:
+    """Where two output columns are the same answer, within the tolerance where it is a number.  # shape: (n,)"""
+    domain = pairs.algorithm.domain(pairs.algorithm.output_variable)
+    if isinstance(domain, Finite):
+        return np.equal(first, second)
+    close = np.asarray(np.abs(first - second) <= (getattr(domain, "tolerance", None) or 0.0))
+    return close.reshape(len(close), -1).all(axis=1)
+
+
 def _best_constant(pairs: Counterfactuals) -> np.ndarray:
-    """Hits of the one answer that is expected most often."""
-    _, inverse, counts = np.unique(pairs.expected, axis=0, return_inverse=True, return_counts=True)
-    return inverse.reshape(-1) == int(counts.argmax())
+    """Hits of the one answer that does best: of several equally good ones the first in order.  # shape: (n,)"""
+    values, counts = np.unique(pairs.expected, axis=0, return_counts=True)
+    if isinstance(pairs.algorithm.domain(pairs.algorithm.output_variable), Finite):
+        return np.equal(pairs.expected, values[int(counts.argmax())])
+    # Near the middle of many numbers a constant does best; candidates are the numbers themselves.
+    candidates = values[np.unique(np.linspace(0, len(values) - 1, _CANDIDATES).astype(int))]
+    return max((same_answers(pairs, pairs.expected, c) for c in candidates), key=lambda hits: hits.sum())
 
 
 def not_excluded(pairs: Counterfactuals, target: float) -> dict[str, list[str]]:
@@ -63,22 +80,20 @@ def not_excluded(pairs: Counterfactuals, target: float) -> dict[str, list[str]]:
     Rivals answer as the algorithm says: doing nothing gives the base's answer, swapping everything a source's,
     the best constant the most frequent expected answer. Doing nothing scores 0 where the answer must change, a whole
     source 0 where it must not become the source's; a constant scores about 1 / (number of answers) everywhere when
-    the data are balanced, so that it is the target, not 0, that it must miss.
+    the data are balanced, so that it is the target, not 0, that it must miss. Where no stratum is gated nothing is
+    excluded.
     """
-    best = _best_constant(pairs)
+    rivals = {DO_NOTHING: ~pairs.effective, CONSTANT: _best_constant(pairs)}
     found: dict[str, list[str]] = {}
     for swap in pairs.swaps:
         strata = [
-            rows
-            for label, _, rows in cell_rows(pairs)
-            if label == swap.label and len(rows) and (pairs.complete or len(rows) >= GATED)
+            rows for label, _, rows in cell_rows(pairs) if label == swap.label and is_gated(pairs, rows)
         ]
-        rivals = {DO_NOTHING: pairs.base_answer == pairs.expected, CONSTANT: best}
-        sources = 1 if swap.shared else len(swap.variables)
-        for slot in range(sources):
-            name = "whole source" if sources == 1 else f"whole source {slot + 1}"
-            rivals[name] = pairs.source_answer[:, slot] == pairs.expected
+        own = dict(rivals)
+        for slot in range(len(swap.slots)):
+            name = "whole source" if len(swap.slots) == 1 else f"whole source {slot + 1}"
+            own[name] = same_answers(pairs, pairs.expected, pairs.source_answer[:, slot])
         found[swap.label] = [
-            name for name, hits in rivals.items() if all(hits[rows].mean() >= target for rows in strata)
+            name for name, hits in own.items() if all(hits[rows].mean() >= target for rows in strata)
         ]
     return found

@@ -9,6 +9,7 @@ from typing import Literal
 
 import numpy as np
 
+from commutes.algorithm import Finite
 from commutes.counterfactuals import Counterfactuals
 from commutes.stats import Rate, rate, upper_bound
 
@@ -58,12 +59,27 @@ class Change:
     rate: Rate
 
 
+def is_gated(pairs: Counterfactuals, rows: np.ndarray) -> bool:
+    """Whether a cell of these pairs has enough pairs and inputs for a gate, or is all there is."""
+    if not len(rows):
+        return False
+    return pairs.complete or (len(rows) >= GATED and inputs_of(pairs, rows) >= GATED)
+
+
+def inputs_of(pairs: Counterfactuals, rows: np.ndarray) -> int:
+    """How many distinct inputs these pairs use."""
+    members = pairs.members[rows]
+    return len(np.unique(members[members >= 0]))
+
+
 def cell_rows(pairs: Counterfactuals) -> list[tuple[str, str, np.ndarray]]:
-    """Every swapped set x stratum with the rows that lie in it."""
+    """Every swapped set x stratum of that many sources, with the rows that lie in it."""
     rows = []
     for s, swap in enumerate(pairs.swaps):
         for t, stratum in enumerate(pairs.strata):
-            rows.append((swap.label, stratum, np.nonzero((pairs.swap == s) & (pairs.stratum == t))[0]))
+            # Sets of one variable and of several have strata of their own, and are not measured in the others'.
+            if (swap.label, stratum) in pairs.weights:
+                rows.append((swap.label, stratum, np.nonzero((pairs.swap == s) & (pairs.stratum == t))[0]))
     return rows
 
 
@@ -83,27 +99,17 @@ def cells(hits: np.ndarray, pairs: Counterfactuals, floors: Mapping[str, np.ndar
     """
     found = []
     for swap, stratum, rows in cell_rows(pairs):
-        weight = float(pairs.weights.get((swap, stratum), 0.0))
+        weight = float(pairs.weights[swap, stratum])
         if not len(rows):
-            status: Status = "too small" if weight > 0 else "impossible"
-            # A stratum that no pair of this swapped set can be in says nothing, for sets with other strata too.
+            # A stratum that never came up in a sample of the distribution is rare for all that is known.
+            impossible = weight == 0 and pairs.weight_draws == 0
+            status: Status = "impossible" if impossible else "too small"
             found.append(Cell(swap, stratum, status, 0, weight, None, {}))
             continue
-        members = pairs.members[rows]
-        inputs = len(np.unique(members[members >= 0]))
-        gated = pairs.complete or (len(rows) >= GATED and inputs >= GATED)
+        status = "gated" if is_gated(pairs, rows) else "too small"
         beside = {name: float(drawn[:, rows].mean()) for name, drawn in floors.items()}
-        found.append(
-            Cell(
-                swap,
-                stratum,
-                "gated" if gated else "too small",
-                inputs,
-                weight,
-                rate_of(hits, pairs, rows),
-                beside,
-            )
-        )
+        inputs, here = inputs_of(pairs, rows), rate_of(hits, pairs, rows)
+        found.append(Cell(swap, stratum, status, inputs, weight, here, beside))
     return found
 
 
@@ -154,21 +160,20 @@ def transitions(hits: np.ndarray, pairs: Counterfactuals) -> list[Change]:
     """Rates by (v_b -> v_s) for every set that swaps one variable with a finite domain."""
     found = []
     for s, swap in enumerate(pairs.swaps):
-        if len(swap.variables) != 1 or not hasattr(pairs.algorithm.domain(swap.variables[0]), "values"):
-            continue
         variable = swap.variables[0]
+        domain = pairs.algorithm.domain(variable)
+        if len(swap.variables) != 1 or not isinstance(domain, Finite):
+            continue
         rows = np.nonzero(pairs.swap == s)[0]
         before, after = pairs.base_value(variable)[rows], pairs.source_value(variable)[rows]
-        found += _changes(
-            swap.label, before, after, rows, hits, pairs, pairs.algorithm.domain(variable).values
-        )
+        found += _changes(swap.label, before, after, rows, hits, pairs, domain.values)
     return found
 
 
 def directions(hits: np.ndarray, pairs: Counterfactuals) -> list[Change]:
     """Rates by (y_b -> y*): a site that breaks the answer but cannot repair it shows here."""
     domain = pairs.algorithm.domain(pairs.algorithm.output_variable)
-    if not hasattr(domain, "values"):
+    if not isinstance(domain, Finite):
         return []
     found = []
     for s, swap in enumerate(pairs.swaps):

@@ -9,12 +9,13 @@ from commutes.engine import BUDGET, Featurizer, Prepared, SiteEdit, captured, in
 from commutes.errors import CommutesError, EngineError
 from commutes.evaluation._predictions import Bench
 from commutes.features import Neurons
+from commutes.stats import Rate, rate
 
 # Inputs that the self-checks run: enough to meet every branch, few enough to cost nothing.
 INPUTS = 64
 
 
-def self_checks(alignment: Alignment, bench: Bench) -> dict[str, float]:
+def self_checks(alignment: Alignment, bench: Bench) -> dict[str, float | Rate | None]:
     """Swapping a base with itself changes nothing; a full swap of what `read` selects gives the source's answer.
 
     Returns:
@@ -58,10 +59,10 @@ def identity_change(alignment: Alignment, prepared: Prepared, featurizers: tuple
     return float((after - before).abs().max())
 
 
-def whole_swap(bench: Bench) -> float:
+def whole_swap(bench: Bench) -> Rate | None:
     """Share of pairs in which the whole tensor at `read`, taken from the source, gives the source's answer.
 
-    nan where that tensor cannot be a site (the logits are a member of a tuple or of an output object).
+    None where that tensor cannot be a site (the logits are a member of a tuple or of an output object).
     """
     network, pairs = bench.prepared.network, bench.pairs
     site = network.site(network.read_path, position=network.read_position)
@@ -69,7 +70,7 @@ def whole_swap(bench: Bench) -> float:
     try:
         plan = layouts(network, inputs, [site])
     except CommutesError:
-        return float("nan")
+        return None
     count = min(INPUTS, len(pairs))
     base, source = torch.from_numpy(pairs.base[:count]), torch.from_numpy(pairs.source[:count, 0])
     sources = captured(network, inputs.rows(source), plan, source=True, chunk=BUDGET)[site].unsqueeze(1)
@@ -80,4 +81,4 @@ def whole_swap(bench: Bench) -> float:
     edit = SiteEdit(plan[site], every, sources, mask, (table,))
     with torch.no_grad():
         answered = bench.answers.decode(interchange(network, rows.args, rows.kwargs, [edit]))
-    return float((answered == bench.clean[source.numpy()]).mean())
+    return rate(answered == bench.clean[source.numpy()])

@@ -15,6 +15,7 @@ __all__ = [
     "companion_lines",
     "data_words",
     "floor_names",
+    "measure",
     "rate_words",
     "untrained_rows",
     "value_words",
@@ -48,6 +49,11 @@ def value_words(value: JsonValue) -> str:
     if isinstance(value, list):
         return "(" + ", ".join(value_words(item) for item in value) + ")"
     return clean(value)
+
+
+def measure(e: EvaluationRecord) -> str:
+    """What the rates are: "IIA", or "Agreement" where the output is a number, which has no strata."""
+    return "Agreement" if e.cells and all(cell.stratum == "agreement" for cell in e.cells) else "IIA"
 
 
 def data_words(e: EvaluationRecord, *, distribution: bool = True) -> str:
@@ -85,7 +91,9 @@ def cell_lines(e: EvaluationRecord, width: int, colour: bool) -> list[str]:
     floors = floor_names(e)
     # Where every input is used once, the number of inputs says nothing that n does not.
     with_inputs = any(cell.rate is not None and cell.rate.method != "disjoint" for cell in e.cells)
-    head = ["swap", "stratum", "IIA", "95 % interval", "n"] + (["inputs"] if with_inputs else [])
+    head = ["swap", "stratum", "IIA" if measure(e) == "IIA" else "share", "95 % interval", "n"] + (
+        ["inputs"] if with_inputs else []
+    )
     rows = [[*head, *(clean(_SHORT.get(name, name)) for name in floors), ""]]
     previous = None
     for cell in e.cells:

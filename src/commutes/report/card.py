@@ -10,6 +10,7 @@ from commutes.report._measured import (
     cell_lines,
     companion_lines,
     data_words,
+    measure,
     self_check_words,
     untrained_rows,
 )
@@ -124,7 +125,7 @@ def _measurement(
     full: bool = False,
     drawn: str | None = None,
 ) -> list[str]:
-    title = "IIA, the share of pairs answered as the algorithm answers after the same swap"
+    title = f"{measure(e)}, the share of pairs answered as the algorithm answers after the same swap"
     lines = [paint(title, "bold", colour)]
     if e.label:
         label = wrap(clean(e.label).upper(), width - 2)

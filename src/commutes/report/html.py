@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 from commutes.report._measured import (
     data_words,
     floor_names,
+    measure,
     rate_words,
     self_check_words,
     untrained_rows,
@@ -60,6 +61,7 @@ def html(record: Mapping[str, Any] | ReportRecord, *, figures: Mapping[str, str]
             figures=drawn,
             floors=floor_names(r.evaluation),
             data=data_words(r.evaluation),
+            measure=measure(r.evaluation),
             untrained=untrained_rows(r.checks),
             self_checks=self_check_words(r.evaluation),
             groups=_groups(r),
