@@ -48,7 +48,7 @@ class Answers:
             return answered == expected
         tolerance = getattr(domain, "tolerance", None) or 0.0
         close = np.asarray(np.abs(answered - expected) <= tolerance)
-        return close.reshape(len(close), -1).all(axis=1)
+        return np.asarray(close.reshape(len(close), -1).all(axis=1))
 
     def targets(self, expected: np.ndarray) -> np.ndarray:
         """The logit that stands for each expected code.  # shape: (n,)

@@ -59,16 +59,16 @@ def same_answers(pairs: Counterfactuals, first: np.ndarray, second: np.ndarray) 
     """Where two output columns are the same answer, within the tolerance where it is a number.  # shape: (n,)"""
     domain = pairs.algorithm.domain(pairs.algorithm.output_variable)
     if isinstance(domain, Finite):
-        return np.equal(first, second)
+        return np.asarray(first == second)
     close = np.asarray(np.abs(first - second) <= (getattr(domain, "tolerance", None) or 0.0))
-    return close.reshape(len(close), -1).all(axis=1)
+    return np.asarray(close.reshape(len(close), -1).all(axis=1))
 
 
 def _best_constant(pairs: Counterfactuals) -> np.ndarray:
     """Hits of the one answer that does best: of several equally good ones the first in order.  # shape: (n,)"""
     values, counts = np.unique(pairs.expected, axis=0, return_counts=True)
     if isinstance(pairs.algorithm.domain(pairs.algorithm.output_variable), Finite):
-        return np.equal(pairs.expected, values[int(counts.argmax())])
+        return np.asarray(pairs.expected == values[int(counts.argmax())])
     # Near the middle of many numbers a constant does best; candidates are the numbers themselves.
     candidates = values[np.unique(np.linspace(0, len(values) - 1, _CANDIDATES).astype(int))]
     return max((same_answers(pairs, pairs.expected, c) for c in candidates), key=lambda hits: hits.sum())

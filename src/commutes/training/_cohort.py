@@ -29,6 +29,7 @@ class Member:
     """One claim with its pairs on its prepared network."""
 
     alignment: Alignment
+    pairs: Counterfactuals
     prepared: Prepared
     base: torch.Tensor
     source: torch.Tensor
@@ -65,10 +66,14 @@ class Cohort:
                 for group, given in zip(alignment.groups, alignment.maps, strict=True)]  # fmt: skip
 
     def losses(
-        self, raws: Sequence[torch.Tensor], batch: int, starts: int, generator: torch.Generator
+        self, raws: Sequence[torch.Tensor], batch: int, starts: int, generators: Sequence[torch.Generator]
     ) -> torch.Tensor:
         """Cross-entropy to the expected answers on fresh batches, per claim and start.  # (claims x starts,)"""
-        rows = [torch.randint(len(m.base), (batch,), generator=generator) for m in self.members]
+        # Every claim draws from a generator of its own: it gets the batches that it would get alone.
+        rows = [
+            torch.randint(len(m.base), (batch,), generator=generator)
+            for m, generator in zip(self.members, generators, strict=True)
+        ]
         targets = [m.targets[r] for m, r in zip(self.members, rows, strict=True)]
         logits = self.logits([orthonormal(raw) for raw in raws], rows, starts)
         flat = torch.stack(targets).repeat_interleave(starts, dim=0)
@@ -138,7 +143,7 @@ def cohort(alignments: Sequence[Alignment], pairs: Sequence[Counterfactuals], *,
         stacked = _stack([m.alignment.network.module for m in members])
     batched = Cohort(members, shapes[0], stacked, True)
     looped = Cohort(members, shapes[0], stacked, False)
-    if not one_network and stacked is None:
+    if (not one_network and stacked is None) or not _alike(alignments):
         return looped
     return batched if _agree(batched, looped) else looped
 
@@ -153,6 +158,7 @@ def _member(alignment: Alignment, pairs: Counterfactuals, budget: int) -> Member
     weights |= {k: b.detach() for k, b in network.module.named_buffers()}
     return Member(
         alignment,
+        pairs,
         prepared,
         torch.from_numpy(pairs.base).to(device),
         torch.from_numpy(pairs.source).to(device),
@@ -160,6 +166,24 @@ def _member(alignment: Alignment, pairs: Counterfactuals, budget: int) -> Member
         torch.from_numpy(targets).to(device),
         weights,
     )
+
+
+def _alike(alignments: Sequence[Alignment]) -> bool:
+    """Whether one claim's sites and given maps can stand for all: a batched run goes through the first's."""
+
+    def places(alignment: Alignment) -> list[object]:
+        return [
+            (
+                str(group.site),
+                group.features.learnt or group.coordinates,
+                # A position that is a function is known by the function alone.
+                [(p.position, p.source_position) for p in group.site.places if callable(p.position)],
+            )
+            for group in alignment.groups
+        ]
+
+    first = places(alignments[0])
+    return all(places(alignment) == first for alignment in alignments[1:])
 
 
 def _agree(batched: Cohort, looped: Cohort) -> bool:
@@ -176,11 +200,8 @@ def _agree(batched: Cohort, looped: Cohort) -> bool:
         one_by_one = looped.logits(bases, rows, 1)
         try:
             together = batched.logits(bases, rows, 1)
-        except (
-            RuntimeError,
-            ValueError,
-            NotImplementedError,
-        ):  # what vmap cannot batch, it refuses in these ways
+        except (RuntimeError, ValueError, TypeError, NotImplementedError):
+            # What vmap cannot batch it refuses in these ways; what is wrong in itself fails in the loop, too.
             return False
     gap = (one_by_one - together).abs().max()
     return bool(gap <= _AGREEMENT * (1 + one_by_one.abs().max()))

@@ -19,9 +19,9 @@ from commutes.alignment import Alignment
 from commutes.counterfactuals import Counterfactuals
 from commutes.engine import BUDGET
 from commutes.errors import DataError, FitError
-from commutes.features import random_raw, rotation
+from commutes.features import random_raw
 from commutes.training._cohort import Cohort, cohort
-from commutes.training._selection import Selection
+from commutes.training._selection import PERFECT, Selection
 
 Progress = Callable[[int, int, Mapping[str, float]], None]
 
@@ -39,7 +39,8 @@ class Settings:
     starts: int = 3
     """Random starts; the one that does best on the selection split is kept."""
     every: int = 100
-    """Steps between measurements on the selection split; the best of them is kept (early stopping)."""
+    """Steps between measurements on the selection split; the best of them is kept (early stopping), and once every
+    claim has a start that is right on all of it the fit ends."""
 
 
 def fit(
@@ -94,6 +95,8 @@ def fit_many(
         FitError: The claims differ in shape.
     """
     settings = settings or Settings()
+    if isinstance(seed, bool) or not isinstance(seed, int) or seed < 0:
+        raise FitError("seed is a whole number from 0", got=repr(seed), expected="such as seed=0")
     _check(alignments, trains, selects, settings)
     with _threads(1):
         members = cohort(alignments, trains, budget=budget)
@@ -122,8 +125,16 @@ class _Found:
     scores: list[tuple[int, np.ndarray]]
 
     def note(self, step: int, raws: Sequence[torch.Tensor], score: np.ndarray, *, choose: bool) -> None:
-        """Keep the members that have improved; without a selection split, keep the latest."""
+        """Keep the members that have improved; without a selection split, keep the latest.
+
+        Args:
+            step: How far the fit is.
+            raws: Where it is.
+            score: Worst cell and mean over cells.  # shape: (members, 2)
+            choose: Whether a selection split chooses the step.
+        """
         self.scores.append((step, score))
+        score = score.sum(axis=1)
         better = score > self.score if choose else np.ones_like(score, dtype=bool)
         self.score[better], self.step[better] = score[better], step
         where = torch.from_numpy(np.nonzero(better)[0])
@@ -132,19 +143,30 @@ class _Found:
 
     def best(self, claim: int) -> tuple[int, list[torch.Tensor]]:
         """The start that does best for a claim, and its parameters."""
-        members = slice(claim * self.starts, (claim + 1) * self.starts)
-        start = int(self.score[members].argmax())
-        return start, [raw[claim * self.starts + start] for raw in self.raws]
+        first = claim * self.starts
+        # Of starts that do equally well the one that got there first, then the first one.
+        order = [(-self.score[first + i], self.step[first + i], i) for i in range(self.starts)]
+        start = min(order)[2]
+        return start, [raw[first + start] for raw in self.raws]
+
+    @property
+    def settled(self) -> bool:
+        """Whether every claim has a perfect start: no later step can be chosen before it."""
+        return bool((self.score.reshape(-1, self.starts).max(axis=1) >= PERFECT).all())
 
     def history(self, claim: int, start: int) -> dict[str, Any]:
-        """The curves of the chosen start, and what every start reached."""
+        """The curves of the chosen start (the selection split's mean over cells, and its worst cell), and the sum of
+        the two that every start reached."""
         member = claim * self.starts + start
         first = claim * self.starts
         return {
             "loss": [[step, float(loss[member])] for step, loss in self.losses],
-            "selection": [[step, float(score[member])] for step, score in self.scores],
+            "selection": [[step, float(score[member, 1])] for step, score in self.scores],
+            "selection_worst": [[step, float(score[member, 0])] for step, score in self.scores],
             "chosen_start": start,
             "chosen_step": int(self.step[member]),
+            "last_step": self.losses[-1][0],
+            "measured": len(self.scores),
             "start_scores": [float(s) for s in self.score[first : first + self.starts]],
         }
 
@@ -169,25 +191,31 @@ def _descend(
         raw.requires_grad_(True)
     optimiser = torch.optim.Adam(raws, lr=settings.lr)
     schedule = torch.optim.lr_scheduler.CosineAnnealingLR(optimiser, settings.steps, eta_min=settings.lr / 10)
-    generator = torch.Generator().manual_seed(int(np.random.default_rng([seed, 1]).integers(2**62)))
+    batches = int(np.random.default_rng([seed, 1]).integers(2**62))
+    generators = [torch.Generator().manual_seed(batches) for _ in range(claims)]
     blank = np.full(claims * starts, -np.inf)
     found = _Found(starts, [r.detach().clone() for r in raws], blank, np.zeros(claims * starts, int), [], [])
     for step in range(1, settings.steps + 1):
-        losses = members.losses(raws, settings.batch, starts, generator)
+        losses = members.losses(raws, settings.batch, starts, generators)
         gradients = torch.autograd.grad(losses.sum(), raws)
         for raw, gradient in zip(raws, gradients, strict=True):
             raw.grad = gradient
         optimiser.step()
         schedule.step()
         if step % settings.every == 0 or step == settings.steps:
-            _finite(losses, step, settings)
+            _finite(losses, raws, step, settings)
             found.losses.append((step, losses.detach().cpu().numpy()))
             detached = [raw.detach() for raw in raws]
             if choose_step or step == settings.steps:
                 found.note(step, detached, selection.scores(detached, starts), choose=choose_step)
+            stop = choose_step and found.settled
             if progress is not None:
-                figures = {"loss": float(losses.detach().mean()), "selection": float(found.score.max())}
-                progress(step, settings.steps, figures)
+                figures = {"loss": float(losses.detach().mean())}
+                if found.scores:
+                    figures["selection"] = float(found.score.max())
+                progress(settings.steps if stop else step, settings.steps, figures)
+            if stop:
+                break
     return found
 
 
@@ -195,13 +223,14 @@ def _start(width: int, k: int, seed: int, start: int, group: int) -> torch.Tenso
     return random_raw(width, k, int(np.random.default_rng([seed, 0, start, group]).integers(2**62)))
 
 
-def _finite(losses: torch.Tensor, step: int, settings: Settings) -> None:
-    if not bool(torch.isfinite(losses).all()):
+def _finite(losses: torch.Tensor, raws: Sequence[torch.Tensor], step: int, settings: Settings) -> None:
+    parameters = all(bool(torch.isfinite(raw).all()) for raw in raws)
+    if not parameters or not bool(torch.isfinite(losses).all()):
         raise FitError(
-            "the loss is no longer finite",
+            "the loss is no longer finite" if parameters else "the map is no longer finite",
             where=f"step {step}",
-            got=f"{losses.detach().tolist()}",
-            expected="finite losses",
+            got=f"losses {losses.detach().tolist()}",
+            expected="finite numbers",
             fix=f"lower the learning rate (it is {settings.lr:g})",
         )
 
@@ -221,7 +250,8 @@ def _check(
     for name, value in counts:
         if isinstance(value, bool) or not isinstance(value, int) or value < 1:
             raise FitError(f"{name} is a count", got=repr(value), expected="a whole number from 1")
-    if not 0 < settings.lr < float("inf"):
+    rate = isinstance(settings.lr, int | float) and not isinstance(settings.lr, bool)
+    if not rate or not 0 < settings.lr < float("inf"):
         raise FitError("lr is a learning rate", got=repr(settings.lr), expected="a finite number above 0")
     if (
         not alignments
@@ -274,4 +304,4 @@ class _threads:
         torch.set_num_threads(self.before)
 
 
-__all__ = ["Progress", "Settings", "fit", "fit_many", "rotation"]
+__all__ = ["Progress", "Settings", "fit", "fit_many"]

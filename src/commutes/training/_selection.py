@@ -16,6 +16,9 @@ from commutes.training._cohort import Cohort, cohort
 # Pairs per forward and member.
 _CHUNK = 2048
 
+PERFECT = 2.0
+"""Worst plus mean where every cell is at 1: no score is higher."""
+
 
 class Selection:
     """Pairs on which the step and the start of each claim are chosen."""
@@ -28,16 +31,16 @@ class Selection:
         *,
         budget: int,
     ) -> None:
-        same = all(
-            m.prepared.inputs.n == len(p.ids) and len(m.base) == len(p)
-            for m, p in zip(fitted.members, pairs, strict=True)
-        )
+        same = all(m.pairs is p for m, p in zip(fitted.members, pairs, strict=True))
         self.cohort = fitted if same else cohort(alignments, pairs, budget=budget)
         self.pairs = list(pairs)
         self.rows = [[rows for *_, rows in cell_rows(p) if len(rows)] for p in pairs]
 
     def scores(self, raws: Sequence[torch.Tensor], starts: int) -> np.ndarray:
-        """Worst cell plus mean over cells, per member: the worst is what is claimed, the mean breaks ties.  # (members,)"""
+        """Worst cell and mean over cells, per member.  # shape: (members, 2)
+
+        Members are chosen by the sum of the two: the worst is what is claimed, the mean tells ties apart.
+        """
         bases = [orthonormal(raw) for raw in raws]
         longest = max(len(p) for p in self.pairs)
         hits: list[list[np.ndarray]] = [[] for _ in range(len(self.pairs) * starts)]
@@ -53,6 +56,6 @@ class Selection:
                     hits[member].append((answered[member] == targets).cpu().numpy())
         return np.array([self._score(member // starts, np.concatenate(h)) for member, h in enumerate(hits)])
 
-    def _score(self, claim: int, hits: np.ndarray) -> float:
+    def _score(self, claim: int, hits: np.ndarray) -> tuple[float, float]:
         rates = [float(hits[: len(self.pairs[claim])][rows].mean()) for rows in self.rows[claim]]
-        return min(rates) + sum(rates) / len(rates)
+        return min(rates), sum(rates) / len(rates)
