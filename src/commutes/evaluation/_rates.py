@@ -16,6 +16,9 @@ from commutes.stats import Rate, rate, upper_bound
 # Fewer pairs or inputs cannot pass a gate at .95 even without a miss: .05 ** (1 / 59) is the first above it.
 GATED = 59
 
+# Of more kinds of change than this, those of a few pairs say nothing one by one and are left out.
+_LISTED, _ENOUGH = 64, 20
+
 Status = Literal["gated", "too small", "impossible"]
 
 
@@ -195,7 +198,10 @@ def _changes(
 ) -> list[Change]:
     kinds, kind = np.unique(np.stack([before, after], axis=1), axis=0, return_inverse=True)
     kind = kind.reshape(-1)
+    members = [rows[kind == i] for i in range(len(kinds))]
+    least = 1 if len(kinds) <= _LISTED else _ENOUGH
     return [
-        Change(label, str(values[b]), str(values[a]), rate_of(hits, pairs, rows[kind == i]))
-        for i, (b, a) in enumerate(kinds)
+        Change(label, str(values[b]), str(values[a]), rate_of(hits, pairs, own))
+        for (b, a), own in zip(kinds, members, strict=True)
+        if len(own) >= least
     ]

@@ -51,7 +51,8 @@ def find_spec(name: str | os.PathLike[str]) -> Path:
         return path
     if text in known:
         return known[text]
-    beside = _files_beside(path, ".toml")
+    # A project's own settings lie where people work, and are never a spec.
+    beside = [name for name in _files_beside(path, ".toml") if name != "pyproject.toml"]
     raise SpecError(
         "there is no such spec",
         where=shown(path),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -122,7 +123,10 @@ class Cohort:
             return first.prepared.logits(batch, _maps(first.alignment, own), mask, weights=parameters)
 
         dims = (0, 0, None if self.stacked is None else 0)
-        return vmap(one, in_dims=dims, randomness="error")(list(bases), stacked, weights)
+        with warnings.catch_warnings():
+            # Some operations are batched slowly; that is no fault of the user's, who could do nothing about it.
+            warnings.filterwarnings("ignore", message="There is a performance drop")
+            return vmap(one, in_dims=dims, randomness="error")(list(bases), stacked, weights)
 
 
 def cohort(alignments: Sequence[Alignment], pairs: Sequence[Counterfactuals], *, budget: int) -> Cohort:
