@@ -1,12 +1,13 @@
 """Interchange-intervention accuracy and its companions."""
 
 from commutes.evaluation._answers import OTHER, Answers, answers_of
-from commutes.evaluation._evaluation import Evaluation, evaluate
+from commutes.evaluation._evaluation import DRAWS, Evaluation, evaluate
 from commutes.evaluation._floors import not_excluded, random_maps
 from commutes.evaluation._predictions import Bench, bench, clean_logits
 from commutes.evaluation._rates import GATED, Cell, Change, Worst, cell_rows, rate_of
 
 __all__ = [
+    "DRAWS",
     "GATED",
     "OTHER",
     "Answers",

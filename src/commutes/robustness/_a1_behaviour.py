@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from commutes.robustness._case import Case, Outcome
-from commutes.stats import gate, pairs_to_pass, show
+from commutes.robustness._case import Case, Outcome, pairs_needed
+from commutes.stats import gate, show
 
 
 def behaviour(case: Case) -> Outcome:
@@ -15,6 +15,6 @@ def behaviour(case: Case) -> Outcome:
         answer,
         f"accuracy {accuracy} against a floor of {show(floor)}; no input was filtered out",
         {"accuracy": accuracy.as_dict(), "floor": floor, "kept": 1.0},
-        n_to_decide=pairs_to_pass(floor, accuracy.rate),
+        n_to_decide=pairs_needed(answer, floor, accuracy.rate, complete=case.test.complete),
         forward_passes=accuracy.n,
     )

@@ -12,7 +12,7 @@ from commutes.stats import Answer, show
 
 def adequacy(case: Case) -> Outcome:
     """Share of measured pairs, over the union of swaps, on which each rival expects another answer."""
-    return adequacy_of(case.test, case.thresholds.adequacy)
+    return case.adequacy
 
 
 def adequacy_of(pairs: Counterfactuals, least: float) -> Outcome:
@@ -27,14 +27,18 @@ def adequacy_of(pairs: Counterfactuals, least: float) -> Outcome:
     if not figures:
         return Outcome(Answer.VACUOUS, "there is no rival to tell apart", {}, reason="no rivals")
     name, lowest = min(union.items(), key=lambda item: (item[1].share, item[0]))
-    enough = all(s.share >= least and s.count >= GATED for s in union.values())
+    # The least number of pairs is one of samples: a complete domain has all that there are.
+    fewest = 1 if pairs.complete else GATED
+    few = {n: s for n, s in union.items() if s.count < fewest}
+    enough = not few and all(s.share >= least for s in union.values())
+    asked = show(least) if pairs.complete else f"{show(least)} and {GATED} pairs"
     sentence = (
         f"the rival hardest to tell apart is {name}: another answer on {lowest.count:,} of {lowest.n:,} pairs"
-        f" ({show(lowest.share)}); {show(least)} and {GATED} pairs are asked for"
+        f" ({show(lowest.share)}); {asked} are asked for"
     )
     if enough:
         return Outcome(Answer.SUPPORTED, sentence, figures)
     needed = None
-    if lowest.share >= least and lowest.share > 0:
-        needed = math.ceil(GATED / lowest.share)
+    if all(s.share >= least > 0 for s in union.values()):
+        needed = max(math.ceil(GATED * len(pairs) / s.count) for s in few.values())
     return Outcome(Answer.INCONCLUSIVE, sentence, figures, n_to_decide=needed)

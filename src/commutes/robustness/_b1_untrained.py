@@ -18,7 +18,7 @@ def untrained(case: Case) -> Outcome:
         return Outcome(Answer.NOT_RUN, reason, reason=reason)
     try:
         found = case.untrained()
-    except NetworkError as error:
+    except NetworkError as error:  # raised before any fit: parameters that no module knows how to reset
         return Outcome(
             Answer.VACUOUS, "the network cannot be re-initialised", reason=f"{error.what}: {error.got}"
         )
@@ -34,7 +34,7 @@ def untrained(case: Case) -> Outcome:
     )
     return Outcome(
         answer,
-        f"mean over cells {case.evaluation.overall}; {len(found)} refits on untrained networks {null}:"
+        f"overall {case.evaluation.overall}; {len(found)} refits on untrained networks {null}:"
         f" gap {said(difference)}, at least {show(least)}",
         {
             "claim": case.evaluation.overall.as_dict(),

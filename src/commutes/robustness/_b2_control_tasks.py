@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+
 from commutes.algorithm import Algorithm, Variable
-from commutes.errors import CommutesError
+from commutes.counterfactuals import Counterfactuals
+from commutes.errors import DataError
 from commutes.robustness._case import Case, Outcome, said
 from commutes.robustness._controls import controls
 from commutes.robustness._refits import Refit, refits
@@ -30,11 +33,12 @@ def control_tasks(case: Case) -> Outcome:
             )
             continue
         try:
-            found = _refitted(case, algorithms)
-        except CommutesError as error:
+            drawn = [_drawn(case, algorithm) for algorithm in algorithms]
+        except DataError as error:
             answers.append(Answer.VACUOUS)
             reasons.append(f"the controls of {variable.name} cannot be drawn: {error.what}")
             continue
+        found = _refitted(case, algorithms, drawn)
         claim = rate(case.evaluation.hits[rows], case.test.members[rows], census=case.test.complete)
         controlled = [_own_rate(refit, variable) for refit in found]
         gaps = [gap(claim, r) for r in controlled]
@@ -62,14 +66,32 @@ def control_tasks(case: Case) -> Outcome:
     return Outcome(answer, sentence, figures | {"least": least}, reason=reason, forward_passes=passes)
 
 
-def _refitted(case: Case, algorithms: list[Algorithm]) -> list[Refit]:
+@dataclass(frozen=True, eq=False)
+class _Parts:
+    """The claim's data, redrawn under a control algorithm."""
+
+    train: Counterfactuals | None
+    select: Counterfactuals | None
+    test: Counterfactuals
+
+
+def _drawn(case: Case, algorithm: Algorithm) -> _Parts:
+    parts = (case.train, case.select, case.test)
+    train, select, test = (None if p is None else p.for_algorithm(algorithm) for p in parts)
+    assert test is not None
+    return _Parts(train, select, test)
+
+
+def _refitted(case: Case, algorithms: list[Algorithm], drawn: list[_Parts]) -> list[Refit]:
     progress = case.progress
     report = None if progress is None else (lambda s, n, f: progress("control tasks", s, n, f))
+    trains = [parts.train for parts in drawn if parts.train is not None]
+    selects = [parts.select for parts in drawn if parts.select is not None]
     return refits(
         [case.alignment.under(a) for a in algorithms],
-        None if case.train is None else [case.train.for_algorithm(a) for a in algorithms],
-        None if case.select is None else [case.select.for_algorithm(a) for a in algorithms],
-        [case.test.for_algorithm(a) for a in algorithms],
+        trains or None,
+        selects or None,
+        [parts.test for parts in drawn],
         settings=case.settings,
         seed=case.seed,
         progress=report,

@@ -12,7 +12,7 @@ from commutes.alignment import Alignment
 from commutes.counterfactuals import Counterfactuals
 from commutes.evaluation import Bench, Evaluation
 from commutes.robustness._refits import Refit
-from commutes.stats import Answer, Interval, show
+from commutes.stats import Answer, Interval, pairs_to_pass, show
 from commutes.training import Settings
 
 Progress = Callable[[str, int, int, Mapping[str, Any]], None]
@@ -71,6 +71,8 @@ class Case:
     """The network prepared for the test pairs."""
     evaluation: Evaluation
     """The claim on the test pairs."""
+    adequacy: Outcome
+    """A3, which was answered from labels before the network ran."""
     untrained: Callable[[], list[Refit]]
     """Refits of the claim on untrained networks, computed once."""
     progress: Progress | None
@@ -84,6 +86,13 @@ class Case:
 
 
 Check = Callable[[Case], Outcome]
+
+
+def pairs_needed(answer: Answer, target: float, rate: float, *, complete: bool) -> int | None:
+    """Disjoint pairs (or inputs) that would decide a gate; None where it is decided or none are left to draw."""
+    if answer is not Answer.INCONCLUSIVE or complete or not 0 < target < 1:
+        return None
+    return pairs_to_pass(target, rate)
 
 
 def said(difference: Interval) -> str:

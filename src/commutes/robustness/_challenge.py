@@ -24,6 +24,7 @@ from commutes.robustness._report import Report, Timed
 from commutes.training import Settings
 
 LEVELS = ("R0", "R1", "R2")
+IN_PYTHON = "a call of challenge in Python, with the seeds and versions above"
 
 
 def challenge(
@@ -40,7 +41,7 @@ def challenge(
     seed: int = 0,
     selection: Mapping[str, Any] | None = None,
     ledger: Path | None = None,
-    reproduce: str = "",
+    reproduce: str = IN_PYTHON,
     progress: Progress | None = None,
 ) -> Report:
     """Try to break the claim: cheapest checks first, each answered with one of five words.
@@ -65,13 +66,7 @@ def challenge(
         AlignmentError: The alignment is not fitted.
         DataError: The test pairs share inputs with the fit or the selection, or train= or select= is missing.
     """
-    if level not in LEVELS:
-        raise DataError(
-            "the level is not one that this version can reach",
-            got=repr(level),
-            expected=", ".join(LEVELS),
-            fix="ask for level='R2'",
-        )
+    _check_options(level, target=target, behaviour=behaviour, refits=refits, controls=controls, seed=seed)
     learnt = any(group.features.learnt for group in alignment.groups)
     thresholds = Thresholds(target=target, behaviour=behaviour)
     settings = _settings(alignment) if learnt else Settings()
@@ -80,7 +75,7 @@ def challenge(
         alignment, test, thresholds, settings, level=level, seed=seed, refits=refits, controls=controls
     )
     # Whether the data can tell the claim from its rivals is known from labels alone, before the network runs.
-    adequacy_of(test, thresholds.adequacy)
+    adequate = adequacy_of(test, thresholds.adequacy)
     count = opened(test, claim, ledger)
     evaluation = evaluate(alignment, test, census=test.complete, seed=seed, target=target)
 
@@ -93,7 +88,7 @@ def challenge(
 
     case = Case(
         alignment, train, select, test, thresholds, settings, seed, refits, controls,
-        bench(alignment, test), evaluation, nulls, progress,
+        bench(alignment, test), evaluation, adequate, nulls, progress,
     )  # fmt: skip
     gating = {entry.id for entry in CATALOGUE if entry.level is not None and entry.level <= level}
     outcomes: dict[str, Timed] = {}
@@ -134,23 +129,66 @@ def _check_data(
     learnt: bool,
 ) -> None:
     alignment.featurizers  # noqa: B018 - refuses an unfitted alignment before anything is opened
-    # A complete domain leaves no inputs to choose on: there the last step is taken, for the claim and its nulls.
-    if learnt and (train is None or (select is None and not test.complete)):
+    alignment.masks(test)  # refuses pairs of another algorithm, or of variables that are not aligned
+    needed = {"train": (train, alignment.fitted_ids), "select": (select, alignment.selected_ids)}
+    for name, (given, ids) in needed.items():
+        if not learnt or not len(ids):
+            continue
+        if given is None:
+            raise DataError(
+                "a learnt claim is challenged with the data that it was fitted and chosen on",
+                got=f"no {name}=",
+                expected="train=, and select= where it was chosen, so that the nulls get the same",
+            )
+        if not np.isin(given.input_ids, ids).all():
+            raise DataError(
+                "the claim was fitted or chosen on other inputs than these",
+                where=f"{name}=",
+                got=f"{int((~np.isin(given.input_ids, ids)).sum()):,} of {len(given.input_ids):,} are new to it",
+                expected="the very pairs that cm.fit got, so that the nulls get the same",
+            )
+    if learnt and select is not None and not len(alignment.selected_ids):
         raise DataError(
-            "a learnt claim is challenged with the data that it was fitted and chosen on",
-            got="no " + " and no ".join(n for n, p in (("train=", train), ("select=", select)) if p is None),
-            expected="train= and select=, so that the nulls get the same",
+            "the claim was fitted without a selection split, its nulls cannot be given one",
+            got="select=",
+            expected="no select=, or an alignment that was fitted with select=",
         )
     used = test.input_ids
-    chosen = int(np.isin(used, alignment.selected_ids).sum())
-    if chosen and not test.complete:
+    words = {"fitted": alignment.fitted_ids, "selected": alignment.selected_ids}
+    for word, ids in words.items():
+        seen = int(np.isin(used, ids).sum())
+        if seen and not test.complete:
+            raise DataError(
+                f"the claim was {'fitted' if word == 'fitted' else 'chosen'} on these inputs",
+                where=f"{len(test):,} pairs" + (f" of the part {test.part!r}" if test.part else ""),
+                got=f"{seen:,} of {len(used):,} inputs were {word} on",
+                expected="inputs that neither the fit nor the selection has seen",
+                fix="pass the test part of pairs.split(...)",
+            )
+
+
+def _check_options(
+    level: str, *, target: float, behaviour: float, refits: int, controls: int, seed: int
+) -> None:
+    if level not in LEVELS:
         raise DataError(
-            "the claim was chosen on these inputs",
-            where=f"{len(test):,} pairs" + (f" of the part {test.part!r}" if test.part else ""),
-            got=f"{chosen:,} of {len(used):,} inputs were selected on",
-            expected="inputs that neither the fit nor the selection has seen",
-            fix="pass the test part of pairs.split(...)",
+            "the level is not one that this version can reach",
+            got=repr(level),
+            expected=", ".join(LEVELS),
+            fix="ask for level='R2'",
         )
+    for name, share in (("target", target), ("behaviour", behaviour)):
+        number = isinstance(share, int | float) and not isinstance(share, bool)
+        if not number or not 0 < share <= 1:
+            raise DataError(
+                f"{name}= is a share",
+                got=repr(share),
+                expected="a number above 0 and up to 1",
+                fix="such as 0.9",
+            )
+    for name, whole in (("refits", refits), ("controls", controls), ("seed", seed)):
+        if isinstance(whole, bool) or not isinstance(whole, int) or whole < 0:
+            raise DataError(f"{name}= is a whole number", got=repr(whole), expected="a whole number from 0")
 
 
 def _staged(progress: Progress | None, stage: str) -> Callable[[int, int, Mapping[str, float]], None] | None:

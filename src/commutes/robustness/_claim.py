@@ -4,16 +4,19 @@ from __future__ import annotations
 
 import hashlib
 import json
-import weakref
+from collections import Counter
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import torch
 
 from commutes.alignment import Alignment
 from commutes.counterfactuals import Counterfactuals
+from commutes.engine import Featurizer
+from commutes.errors import ArtefactError
 from commutes.features import Neurons, Subspace
 from commutes.report import read_bytes, write_text
 from commutes.robustness._case import Thresholds
@@ -21,8 +24,9 @@ from commutes.training import Settings
 
 LEDGER = "openings.json"
 
-# How often each set of pairs was opened in this process; across processes a ledger keeps the count.
-_opened: weakref.WeakKeyDictionary[Counterfactuals, int] = weakref.WeakKeyDictionary()
+# How often each set of pairs was opened in this process; across processes a ledger keeps the count. By what the
+# pairs are, not by which object holds them: drawing the same pairs again is no way to look twice.
+_opened: Counter[str] = Counter()
 
 
 @dataclass(frozen=True)
@@ -51,16 +55,17 @@ def fixed_claim(
     content = {
         "algorithm": alignment.algorithm.fingerprint,
         "network": alignment.network.fingerprint,
-        "maps": _maps_hash(alignment),
-        "variables": variables,
+        # Sorted: the claim is the same in whatever order its variables are written down.
+        "maps": sorted(_maps_hashes(alignment)),
+        "variables": sorted(variables, key=lambda variable: variable["name"]),
         "test": {
-            "n": len(test),
+            "pairs": pairs_hash(test),
             "part": test.part,
             "distribution": test.distribution,
             "complete": test.complete,
         },
         "swaps": [swap.label for swap in test.swaps],
-        "thresholds": asdict(thresholds),
+        "thresholds": {name: float(value) for name, value in asdict(thresholds).items()},
         "settings": None if settings is None else asdict(settings),
         "level": level,
         "seed": seed,
@@ -68,7 +73,17 @@ def fixed_claim(
         "controls": controls,
     }
     digest = hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()
-    return Claim(_words(alignment), variables, _scope(alignment, test, seed), digest)
+    return Claim(_words(alignment), variables, _scope(alignment, test), digest)
+
+
+def pairs_hash(pairs: Counterfactuals) -> str:
+    """What the pairs are: the inputs of every one, and what is swapped in it. Not what is expected of them."""
+    digest = hashlib.sha256(json.dumps([swap.label for swap in pairs.swaps]).encode())
+    absent = pairs.members < 0
+    for column in (np.where(absent, 0, pairs.ids[pairs.members]), absent, pairs.swap):
+        digest.update(str((column.shape, column.dtype)).encode())
+        digest.update(np.ascontiguousarray(column).tobytes())
+    return digest.hexdigest()
 
 
 def opened(test: Counterfactuals, claim: Claim, ledger: Path | None) -> int:
@@ -79,15 +94,33 @@ def opened(test: Counterfactuals, claim: Claim, ledger: Path | None) -> int:
         claim: What is written beside the count.
         ledger: A folder that keeps the count across processes.
     """
-    here = _opened.get(test, 0) + 1
-    _opened[test] = here
+    pairs = pairs_hash(test)
+    _opened[pairs] += 1
     if ledger is None:
-        return here
+        return _opened[pairs]
     path = ledger / LEDGER
-    entries = json.loads(read_bytes(path)) if path.exists() else []
-    entries.append({"claim": claim.fingerprint})
+    entries = _entries(path) if path.exists() else []
+    entries.append({"claim": claim.fingerprint, "pairs": pairs})
+    ledger.mkdir(parents=True, exist_ok=True)
     write_text(path, json.dumps(entries, indent=1))
-    return len(entries)
+    return sum(entry["pairs"] == pairs for entry in entries)
+
+
+def _entries(path: Path) -> list[dict[str, str]]:
+    try:
+        entries = json.loads(read_bytes(path))
+        known = isinstance(entries, list) and all({"claim", "pairs"} <= e.keys() for e in entries)
+    except (ValueError, AttributeError):
+        known, entries = False, []
+    if not known:
+        raise ArtefactError(
+            "the count of openings is damaged",
+            where=str(path),
+            got="no list of openings",
+            expected="the JSON that earlier runs wrote",
+            fix="restore the file: how often the test split was opened is part of the claim",
+        )
+    return entries
 
 
 def _variables(alignment: Alignment) -> list[dict[str, Any]]:
@@ -117,31 +150,39 @@ def _words(alignment: Alignment) -> str:
     return f"{alignment.network.name} computes {alignment.algorithm.name} by way of {'; '.join(parts)}"
 
 
-def _scope(alignment: Alignment, test: Counterfactuals, seed: int) -> dict[str, str]:
-    complete = (
-        "the complete domain"
-        if test.complete
-        else f"{len(test):,} pairs of {len(test.ids):,} distinct inputs"
-    )
-    again = "; inputs recur, intervals allow for it" if test.reused else ""
+def _scope(alignment: Alignment, test: Counterfactuals) -> dict[str, str]:
+    if test.complete:
+        inputs = f"the complete domain, {len(test):,} pairs of {len(test.ids):,} inputs"
+    else:
+        again = "; inputs recur, intervals allow for it" if test.reused else ""
+        inputs = f"{len(test):,} pairs of {len(test.ids):,} distinct inputs, {test.distribution}{again}"
+    learnt = any(group.features.learnt for group in alignment.groups)
+    fit = f"one fit (seed {alignment.history.get('seed', 'unknown')})" if learnt else "nothing fitted"
     return {
         "network": f"one network: {alignment.network.name}",
-        "inputs": f"{complete}, {test.distribution}{again}",
+        "inputs": inputs,
         "replacements": "interchange with clean sources",
-        "seeds": f"one fit (seed {seed}), one network",
+        "seeds": f"{fit}, one network",
         "not tested": "other inputs, other networks, other replacements; whatever is not run below",
     }
 
 
-def _maps_hash(alignment: Alignment) -> str:
-    digest = hashlib.sha256()
-    for featurizer in alignment.featurizers:
-        tensors: list[torch.Tensor] = []
-        if isinstance(featurizer, Subspace):
-            tensors = [featurizer.reader, featurizer.writer]
-        elif isinstance(featurizer, Neurons):
-            tensors = [featurizer.index]
-        for tensor in tensors:
-            digest.update(str(tuple(tensor.shape)).encode())
-            digest.update(tensor.detach().cpu().contiguous().numpy().tobytes())
+def _maps_hashes(alignment: Alignment) -> list[str]:
+    """One hash per group: of its place, of whose coordinates it has, and of its map."""
+    return [
+        _map_hash([str(group.site), group.coordinates], featurizer)
+        for group, featurizer in zip(alignment.groups, alignment.featurizers, strict=True)
+    ]
+
+
+def _map_hash(where: object, featurizer: Featurizer) -> str:
+    digest = hashlib.sha256(json.dumps(where).encode())
+    tensors: list[torch.Tensor] = []
+    if isinstance(featurizer, Subspace):
+        tensors = [featurizer.reader, featurizer.writer]
+    elif isinstance(featurizer, Neurons):
+        tensors = [featurizer.index]
+    for tensor in tensors:
+        digest.update(str((tuple(tensor.shape), tensor.dtype)).encode())
+        digest.update(tensor.detach().cpu().contiguous().numpy().tobytes())
     return digest.hexdigest()

@@ -43,12 +43,18 @@ def refits(
 ) -> list[Refit]:
     """Fit all the claims in one batch and measure each on its own test pairs. Neurons need no fit, and get none."""
     if trains is None or all(alignment.fitted for alignment in alignments):
-        return [_measured(a, None, test) for a, test in zip(alignments, tests, strict=True)]
+        return [_measured(a, None, None, test) for a, test in zip(alignments, tests, strict=True)]
     found = fit_many(alignments, trains, selects=selects, seed=seed, settings=settings, progress=progress)
-    return [_measured(a, train, test) for a, train, test in zip(found, trains, tests, strict=True)]
+    chosen = selects or [None] * len(tests)
+    return [_measured(*one) for one in zip(found, trains, chosen, tests, strict=True)]
 
 
-def _measured(alignment: Alignment, train: Counterfactuals | None, test: Counterfactuals) -> Refit:
+def _measured(
+    alignment: Alignment,
+    train: Counterfactuals | None,
+    select: Counterfactuals | None,
+    test: Counterfactuals,
+) -> Refit:
     hits = bench(alignment, test).hits(alignment.featurizers)
     rates = [float(hits[rows].mean()) for *_, rows in cell_rows(test) if len(rows)]
     overall = rate_of(hits, test)
@@ -57,13 +63,15 @@ def _measured(alignment: Alignment, train: Counterfactuals | None, test: Counter
     # A sample of the fitted pairs as large as the test part says as much as all of them would.
     seen = train.subset(np.arange(min(len(train), len(test))))
     fitted = bench(alignment, seen).hits(alignment.featurizers)
-    return Refit(alignment, test, hits, overall, min(rates), float(fitted.mean()), _fit_passes(alignment))
+    passes = _fit_passes(alignment, select)
+    return Refit(alignment, test, hits, overall, min(rates), float(fitted.mean()), passes)
 
 
-def _fit_passes(alignment: Alignment) -> int:
-    """Inputs that the network was run on to fit the alignment."""
+def _fit_passes(alignment: Alignment, select: Counterfactuals | None) -> int:
+    """Inputs that the network was run on to fit the alignment, batches and measurements."""
     history = alignment.history
-    return int(history["steps"] * history["batch"] * history["starts"])
+    measured = 0 if select is None else int(history["measured"]) * len(select)
+    return int(history["starts"]) * (int(history["last_step"]) * int(history["batch"]) + measured)
 
 
 def untrained(

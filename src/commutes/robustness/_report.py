@@ -28,6 +28,7 @@ from commutes.report import (
 )
 from commutes.robustness._case import Outcome, Thresholds
 from commutes.robustness._claim import Claim
+from commutes.robustness._registry import CHECKS
 
 RECORD, PAGE, PAIRS = "report.json", "report.html", "pairs.parquet"
 _LIBRARIES = ("torch", "numpy", "scipy")
@@ -108,7 +109,7 @@ class Report:
             "sought": self.sought,
             "verdict": self.verdict,
             "headline": headline(answers, self.sought, details=details),
-            "checks": [_check_record(entry, self.outcomes.get(entry.id)) for entry in CATALOGUE],
+            "checks": [_check_record(entry, self.outcomes.get(entry.id), self.sought) for entry in CATALOGUE],
             "evaluation": self.evaluation.record(),
             "selection": None if self.selection is None else dict(self.selection),
             "seeds": {"challenge": self.seed, "fit": alignment.history.get("seed")},
@@ -188,8 +189,13 @@ def _texts(values: Sequence[Any]) -> list[str]:
     return [repr(v) for v in values]
 
 
-def _check_record(entry: Any, timed: Timed | None) -> dict[str, Any]:
+def _check_record(entry: Any, timed: Timed | None, sought: str) -> dict[str, Any]:
     outcome = None if timed is None else timed.outcome
+    not_run = (
+        f"{sought} was sought, which does not need it"
+        if entry.id in CHECKS
+        else "this version does not have the check"
+    )
     return {
         "id": entry.id,
         "name": entry.name,
@@ -199,7 +205,7 @@ def _check_record(entry: Any, timed: Timed | None) -> dict[str, Any]:
         "sentence": "" if outcome is None else outcome.sentence,
         "figures": {} if outcome is None else plain(dict(outcome.figures)),
         "n_to_decide": None if outcome is None else outcome.n_to_decide,
-        "reason": "this version does not have the check" if outcome is None else outcome.reason,
+        "reason": not_run if outcome is None else outcome.reason,
         "cost": {
             "forward_passes": 0 if outcome is None else outcome.forward_passes,
             "seconds": 0.0 if timed is None else round(timed.seconds, 3),
