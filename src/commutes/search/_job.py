@@ -58,6 +58,8 @@ class _Data:
     train: Counterfactuals
     select: Counterfactuals | None
     test: Counterfactuals
+    source: str
+    """SHA-256 of the hypothesis file, which says how inputs are drawn and encoded."""
 
     @property
     def measured(self) -> Counterfactuals:
@@ -82,7 +84,7 @@ def run(spec: Spec, *, out: Path, progress: Told | None = None, require: str | N
     untrained = build_network(hypothesis, spec, algorithm, seed=spec.seed)
     # Every place and size is held against the untrained network, before the long work begins.
     grid(spec, algorithm, untrained)
-    drawn = _data(spec, algorithm, distribution(hypothesis, spec))
+    drawn = _data(spec, algorithm, distribution(hypothesis, spec), hypothesis.sha256)
     store = Store.open(out, spec.identity(algorithm))
     network = _trained(store, hypothesis, spec, algorithm, untrained, progress)
     plan = grid(spec, algorithm, network)
@@ -111,15 +113,15 @@ def run(spec: Spec, *, out: Path, progress: Told | None = None, require: str | N
     return Outcome(report.record(), out, status, report)
 
 
-def _data(spec: Spec, algorithm: Algorithm, drawn_by: str | Distribution) -> _Data:
+def _data(spec: Spec, algorithm: Algorithm, drawn_by: str | Distribution, source: str) -> _Data:
     swap = [{algorithm[name]} for name in spec.claim.variables]
     if spec.data.census:
         complete = census(algorithm, swap=swap)
-        return _Data(complete, None, complete)
+        return _Data(complete, None, complete, source)
     pairs = counterfactuals(algorithm, spec.data.pairs, swap=swap, distribution=drawn_by, seed=spec.seed)
     shares = spec.data.split
     train, select, test = pairs.split(train=shares.train, select=shares.select, test=shares.test)
-    return _Data(train, select, test)
+    return _Data(train, select, test, source)
 
 
 def _trained(
@@ -206,6 +208,7 @@ def _cell(
     settings = Settings(spec.fit.steps, spec.fit.lr, spec.fit.batch, spec.fit.starts)
     what = {
         "kind": "cell",
+        "hypothesis": drawn.source,
         "algorithm": drawn.train.algorithm.fingerprint,
         "network": row.site.network.fingerprint,
         "data": {"seed": spec.seed, **spec.data.model_dump(mode="json")},
@@ -233,7 +236,9 @@ def _cell(
     reached = evaluate(alignment, drawn.measured, census=spec.data.census, seed=spec.seed)
     (subspace,) = alignment.featurizers
     assert isinstance(subspace, Subspace)
-    sha = store.put_tensors({"reader": subspace.reader.numpy(), "writer": subspace.writer.numpy()})
+    sha = store.put_tensors(
+        {"reader": subspace.reader.cpu().numpy(), "writer": subspace.writer.cpu().numpy()}
+    )
     record = _cell_record(reached) | {"history": dict(alignment.history)}
     cell = store.put(what, record, tensors=(sha,), times={"seconds": time.perf_counter() - start})
     return _Fitted(row, size, cell, alignment)
