@@ -12,6 +12,7 @@ from typing import Any, Protocol
 import numpy as np
 import torch
 
+from commutes import __version__
 from commutes.algorithm import Algorithm
 from commutes.alignment import Alignment
 from commutes.counterfactuals import Counterfactuals, Distribution, census, counterfactuals
@@ -27,8 +28,8 @@ from commutes.search._spec import Spec
 from commutes.search._store import Cell, Store
 from commutes.training import Settings, fit
 
-# Which place and size is chosen, said on the card: by the worst swapped set x stratum, then the mean, then the
-# smaller size, then the earlier place.
+# What the card calls the sweep. The place and size are chosen by the worst swapped set x stratum, then the rate over
+# all pairs, then the smaller size, then the earlier place.
 SELECTION = "selection split, optimistic"
 
 
@@ -216,6 +217,7 @@ def _cell(
         "variables": list(spec.claim.variables),
         "place": row.label,
         "size": size,
+        "commutes": __version__,
         "torch": torch.__version__,
     }
     key = store.key(what)
