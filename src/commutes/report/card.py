@@ -109,7 +109,21 @@ def _claim_lines(r: ReportRecord, width: int) -> list[str]:
 
 
 def _coordinates(coordinates: str | tuple[int, ...]) -> str:
-    return clean(coordinates) if isinstance(coordinates, str) else ", ".join(str(i) for i in coordinates)
+    """The coordinates with runs of three and more folded.
+
+    >>> _coordinates((0, 1, 2, 3, 7, 9, 10))
+    '0 to 3, 7, 9, 10'
+    """
+    if isinstance(coordinates, str):
+        return clean(coordinates)
+    runs: list[list[int]] = []
+    for i in coordinates:
+        if runs and i == runs[-1][-1] + 1:
+            runs[-1].append(i)
+        else:
+            runs.append([i])
+    words = [f"{r[0]} to {r[-1]}" if len(r) > 2 else ", ".join(map(str, r)) for r in runs]
+    return ", ".join(words)
 
 
 def _short(fingerprint: str) -> str:
