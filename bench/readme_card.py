@@ -1,7 +1,7 @@
 """Run the README's code as it stands and print the card, or put it into the README.
 
-    python bench/readme_card.py            prints the card
-    python bench/readme_card.py --write    replaces the card in the README
+python bench/readme_card.py            prints the card
+python bench/readme_card.py --write    replaces the card in the README
 """
 
 from __future__ import annotations
@@ -29,7 +29,14 @@ def code() -> str:
 
 def given() -> dict[str, Any]:
     """What the README's code takes as given: a trained network, and how it reads inputs."""
-    from commutes.search import build_algorithm, build_network, find_spec, load_hypothesis, read_spec, train_network
+    from commutes.search import (
+        build_algorithm,
+        build_network,
+        find_spec,
+        load_hypothesis,
+        read_spec,
+        train_network,
+    )
 
     spec = read_spec(find_spec("equality"))
     hypothesis = load_hypothesis(spec)

@@ -1,7 +1,7 @@
 """Times of what users wait for, each beside something that it can be compared with, in one run.
 
-    python bench/times.py          prints the table
-    python bench/times.py --json   the same as JSON
+python bench/times.py          prints the table
+python bench/times.py --json   the same as JSON
 """
 
 from __future__ import annotations
@@ -24,7 +24,9 @@ def equality() -> cm.Algorithm:
     algorithm.inputs("w x y z", domain=range(20))
     algorithm.add("left", "w", "x", f=lambda w, x: w == x, domain=[False, True])
     algorithm.add("right", "y", "z", f=lambda y, z: y == z, domain=[False, True])
-    algorithm.add("same", "left", "right", f=lambda left, right: left == right, domain=[False, True], output=True)
+    algorithm.add(
+        "same", "left", "right", f=lambda left, right: left == right, domain=[False, True], output=True
+    )
     return algorithm
 
 

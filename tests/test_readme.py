@@ -1,4 +1,4 @@
-"""The README says what is so: its code runs, its card is what the code prints, its commands are the ones that CI runs."""
+"""The README says what is so: its code runs, its card is what it prints, its commands are the ones that CI runs."""
 
 from __future__ import annotations
 
@@ -29,7 +29,9 @@ def bench() -> ModuleType:
 
 
 def numbers(text: str) -> list[float]:
-    return [float(n.replace(",", "")) for n in re.findall(r"(?<![\w-])[<>]?(\d[\d,]*\.?\d*|\.\d+)(?!\w)", text)]
+    return [
+        float(n.replace(",", "")) for n in re.findall(r"(?<![\w-])[<>]?(\d[\d,]*\.?\d*|\.\d+)(?!\w)", text)
+    ]
 
 
 def skeleton(line: str) -> str:
@@ -52,7 +54,9 @@ def test_what_the_readme_links_to_is_there():
 
 
 def test_the_code_comes_before_the_card_the_card_before_the_picture_and_then_the_commands():
-    places = [README.index(mark) for mark in ("```python", "<!-- card -->", "![", "<!-- run -->", "<!-- test -->")]
+    places = [
+        README.index(mark) for mark in ("```python", "<!-- card -->", "![", "<!-- run -->", "<!-- test -->")
+    ]
     assert places == sorted(places)
 
 
