@@ -36,17 +36,7 @@ def save(alignment: Alignment, folder: str | Path) -> Path:
         AlignmentError: Not fitted, or a position that is a function, which a file cannot hold.
         ArtefactError: The folder cannot be written.
     """
-    folder = Path(folder)
-    folder.mkdir(parents=True, exist_ok=True)
-    tensors: dict[str, torch.Tensor] = {
-        "fitted_ids": torch.from_numpy(alignment.fitted_ids.view(np.int64).copy()),
-        "selected_ids": torch.from_numpy(alignment.selected_ids.view(np.int64).copy()),
-    }
-    for number, featurizer in enumerate(alignment.featurizers):
-        if isinstance(featurizer, Subspace):
-            tensors[f"{number}.reader"] = featurizer.reader.detach().cpu().contiguous()
-            tensors[f"{number}.writer"] = featurizer.writer.detach().cpu().contiguous().clone()
-    digest = write_bytes(folder / TENSORS, save_tensors(tensors))
+    folder, data = Path(folder), save_tensors(_tensors(alignment))
     record = {
         "format": FORMAT,
         "algorithm": {"name": alignment.algorithm.name, "fingerprint": alignment.algorithm.fingerprint},
@@ -61,10 +51,27 @@ def save(alignment: Alignment, folder: str | Path) -> Path:
         ],
         "variables": [v.name for v in alignment.variables],
         "history": dict(alignment.history),
-        "sha256": digest,
+        "sha256": hashlib.sha256(data).hexdigest(),
     }
-    write_text(folder / RECORD, json.dumps(record, indent=1, sort_keys=True))
+    text = json.dumps(record, indent=1, sort_keys=True)
+    # Only now, when nothing can be refused any more, is anything written.
+    folder.mkdir(parents=True, exist_ok=True)
+    write_bytes(folder / TENSORS, data)
+    write_text(folder / RECORD, text)
     return folder
+
+
+def _tensors(alignment: Alignment) -> dict[str, torch.Tensor]:
+    tensors: dict[str, torch.Tensor] = {
+        "fitted_ids": torch.from_numpy(alignment.fitted_ids.view(np.int64).copy()),
+        "selected_ids": torch.from_numpy(alignment.selected_ids.view(np.int64).copy()),
+    }
+    for number, featurizer in enumerate(alignment.featurizers):
+        if isinstance(featurizer, Subspace):
+            tensors[f"{number}.reader"] = featurizer.reader.detach().cpu().contiguous()
+            # A copy: safetensors refuses two names for one memory.
+            tensors[f"{number}.writer"] = featurizer.writer.detach().cpu().contiguous().clone()
+    return tensors
 
 
 def load(folder: str | Path, *, algorithm: Algorithm, network: Network) -> Alignment:
