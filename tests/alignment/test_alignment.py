@@ -9,8 +9,7 @@ from torch import nn
 from commutes import Alignment, Coordinates, Network, Rotation, census, counterfactuals, evaluate
 from commutes.errors import AlgorithmError, AlignmentError
 from commutes.features import Neurons, Subspace
-
-from ..planted import equality, exact, joined, planted
+from tests.planted import equality, exact, joined, planted
 
 
 class Sequence(nn.Module):

@@ -13,8 +13,7 @@ from torch import nn
 from commutes import Alignment, Coordinates, Network, Rotation, evaluate, load, save
 from commutes.errors import AlignmentError, ArtefactError
 from commutes.features import Subspace
-
-from ..planted import equality, exact, joined, planted, settled
+from tests.planted import equality, exact, joined, planted, settled
 
 
 @pytest.fixture(scope="module")

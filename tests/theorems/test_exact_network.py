@@ -12,8 +12,7 @@ from commutes import Coordinates, census, challenge, counterfactuals, evaluate, 
 from commutes.alignment import Alignment
 from commutes.evaluation import bench
 from commutes.stats import Answer
-
-from ..planted import EQUALITY, equality, exact, neurons
+from tests.planted import EQUALITY, equality, exact, neurons
 
 LAYERS = sorted(EQUALITY.CARRIERS)
 
