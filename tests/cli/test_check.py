@@ -34,6 +34,14 @@ def test_the_same_as_json(command, project):
     assert found["spec"]["resolved"]["fit"]["lr"] == 0.05
 
 
+def test_the_plan_is_for_the_distribution_and_the_test_share_of_the_spec(command, project):
+    override = 'data.distribution="inputs"'
+    found = json.loads(command("check", "and_or.toml", "--json", "--set", override).out)
+    share = found["spec"]["resolved"]["data"]["split"]["test"]
+    assert "Inputs uniform over the inputs." in found["data"]["plan"]
+    assert f"split with a share of {share:g}" in found["data"]["plan"]
+
+
 def test_a_census_has_one_part(command, project):
     found = json.loads(command("check", "and_or.toml", "--json", "--set", "data.census=true").out)
     assert found["data"]["parts"] == {"complete domain": {"pairs": 216**2, "inputs": 216}}

@@ -81,7 +81,14 @@ def _data(ready: Prepared) -> dict[str, Any]:
     from commutes.counterfactuals import census, counterfactuals, plan
 
     spec, swap = ready.spec, [{variable} for variable in ready.variables]
-    planned = plan(ready.algorithm, target=spec.challenge.target, swap=swap)
+    planned = plan(
+        ready.algorithm,
+        target=spec.challenge.target,
+        swap=swap,
+        distribution=ready.distribution,
+        share=1.0 if spec.data.census else spec.data.split.test,
+        seed=spec.seed,
+    )
     if spec.data.census:
         drawn = census(ready.algorithm, swap=swap)
         parts = {"complete domain": drawn}

@@ -139,6 +139,7 @@ def _check_data(
                 "a learnt claim is challenged with the data that it was fitted and chosen on",
                 got=f"no {name}=",
                 expected="train=, and select= where it was chosen, so that the nulls get the same",
+                fix=f"pass {name}=, the pairs that cm.fit got",
             )
         if not np.isin(given.input_ids, ids).all():
             raise DataError(
@@ -146,12 +147,14 @@ def _check_data(
                 where=f"{name}=",
                 got=f"{int((~np.isin(given.input_ids, ids)).sum()):,} of {len(given.input_ids):,} are new to it",
                 expected="the very pairs that cm.fit got, so that the nulls get the same",
+                fix="look whether two parts have changed places, or fit again",
             )
     if learnt and select is not None and not len(alignment.selected_ids):
         raise DataError(
             "the claim was fitted without a selection split, its nulls cannot be given one",
             got="select=",
             expected="no select=, or an alignment that was fitted with select=",
+            fix="leave select= out, or fit again with it",
         )
     used = test.input_ids
     words = {"fitted": alignment.fitted_ids, "selected": alignment.selected_ids}
