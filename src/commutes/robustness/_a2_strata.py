@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import math
+
 from commutes.algorithm import Finite
-from commutes.evaluation import DRAWS
-from commutes.robustness._case import Case, Outcome, pairs_needed
-from commutes.stats import Answer, gate, pairs_to_pass, show
+from commutes.evaluation import DRAWS, GATED, Evaluation, cell_rows
+from commutes.robustness._case import Case, Outcome
+from commutes.stats import Answer, gate, pairs_to_pass, rate, show
 
 
 def strata(case: Case) -> Outcome:
@@ -22,7 +24,7 @@ def strata(case: Case) -> Outcome:
             Answer.INCONCLUSIVE,
             "no cell has enough pairs and inputs to be gated",
             {"target": target},
-            n_to_decide=pairs_to_pass(target) if target < 1 else None,
+            n_to_decide=GATED * sum(cell.weight > 0 for cell in evaluation.cells),
         )
     open_rivals = {swap: names for swap, names in evaluation.not_excluded.items() if names}
     figures = {
@@ -47,6 +49,38 @@ def strata(case: Case) -> Outcome:
         answer,
         sentence,
         figures,
-        n_to_decide=pairs_needed(answer, target, worst.rate, complete=case.test.complete),
+        n_to_decide=_needed(case) if answer is Answer.INCONCLUSIVE else None,
         forward_passes=passes,
+        refuted_at=lambda alpha: worst_upper(evaluation, alpha) < target,
     )
+
+
+def worst_upper(evaluation: Evaluation, alpha: float) -> float:
+    """Upper bound of the worst cell: the minimum over gated cells of their bounds at alpha / cells."""
+    pairs, hits = evaluation.pairs, evaluation.hits
+    gated = {(c.swap, c.stratum) for c in evaluation.cells if c.status == "gated"}
+    bounds = [
+        rate(hits[rows], pairs.members[rows], census=pairs.complete, alpha=alpha / len(gated)).upper
+        for swap, stratum, rows in cell_rows(pairs)
+        if (swap, stratum) in gated
+    ]
+    return min(bounds, default=1.0)
+
+
+def _needed(case: Case) -> int | None:
+    """Pairs in all with which the cell that holds the gate up would be decided, if its rate stays as it is."""
+    target = case.thresholds.target
+    rates = [c.rate for c in case.evaluation.cells if c.status == "gated" and c.rate is not None]
+    held = min(rates, key=lambda r: (r.lower, r.rate))
+    if not 0 < target < 1 or held.rate == target:
+        return None
+    if held.method == "disjoint":
+        fewest = pairs_to_pass(target, held.rate)
+        growth = math.nan if fewest is None else fewest / held.n
+    elif held.rate == 1:
+        # Without a miss the bound is alpha ** (1 / n) for some n, of inputs more than of pairs.
+        growth = math.log(held.lower) / math.log(target) if held.lower > 0 else math.nan
+    else:
+        width = held.rate - held.lower if held.rate > target else held.upper - held.rate
+        growth = (width / (held.rate - target)) ** 2
+    return math.ceil(growth * len(case.test)) if growth > 1 else None

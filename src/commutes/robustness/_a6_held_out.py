@@ -6,7 +6,7 @@ import numpy as np
 
 from commutes.evaluation import bench, rate_of
 from commutes.robustness._case import Case, Outcome, said
-from commutes.stats import Answer, gap, gate, show
+from commutes.stats import Answer, gap, gate, rate, show
 
 
 def held_out(case: Case) -> Outcome:
@@ -19,9 +19,15 @@ def held_out(case: Case) -> Outcome:
         return Outcome(Answer.VACUOUS, reason, {"most": most}, reason=reason)
     count = min(len(case.train), len(case.test))
     seen = case.train.subset(np.arange(count))
-    fitted = rate_of(bench(case.alignment, seen).hits(case.alignment.featurizers), seen)
-    held = case.evaluation.overall
+    hits = bench(case.alignment, seen).hits(case.alignment.featurizers)
+    fitted, held = rate_of(hits, seen), case.evaluation.overall
     difference = gap(fitted, held)
+
+    def refuted_at(alpha: float) -> bool:
+        before = rate(hits, seen.members, alpha=alpha)
+        after = rate(case.evaluation.hits, case.test.members, census=case.test.complete, alpha=alpha)
+        return gate(gap(before, after), most, side="<") is Answer.REFUTED
+
     answer = gate(difference, most, side="<")
     return Outcome(
         answer,
@@ -29,6 +35,7 @@ def held_out(case: Case) -> Outcome:
         {"fitted": fitted.as_dict(), "held_out": held.as_dict(), "gap": difference.as_dict(), "most": most},
         n_to_decide=None if case.test.complete else _needed(difference.value, difference.upper, most, held.n),
         forward_passes=count,
+        refuted_at=refuted_at,
     )
 
 

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 from commutes.errors import NetworkError
-from commutes.robustness._case import Case, Outcome, said
-from commutes.stats import Answer, gap, gate, mean_interval, show
+from commutes.robustness._case import ALPHA, Case, Outcome, said
+from commutes.robustness._refits import Refit
+from commutes.stats import Answer, Interval, gap, gate, mean_interval, rate, show
 
 # Fewer refits than this do not make a distribution.
 LEAST = 5
@@ -22,18 +25,22 @@ def untrained(case: Case) -> Outcome:
         return Outcome(
             Answer.VACUOUS, "the network cannot be re-initialised", reason=f"{error.what}: {error.got}"
         )
-    null = mean_interval([r.overall.rate for r in found], limits=(0, 1))
+    behaving = [r for r in found if r.accuracy >= case.thresholds.behaviour]
+    if behaving:
+        reason = f"{len(behaving)} of {len(found)} re-initialised networks still answer as the algorithm does"
+        return Outcome(Answer.VACUOUS, "re-initialising leaves the behaviour as it was", reason=reason)
+
+    def answer_at(alpha: float) -> Answer:
+        null = null_interval(found, alpha)
+        claim = rate(case.evaluation.hits, case.test.members, census=case.test.complete, alpha=alpha)
+        answers = {gate(gap(claim, null), least, side=">"), gate(null, target, side="<")}
+        order = (Answer.REFUTED, Answer.INCONCLUSIVE, Answer.SUPPORTED)
+        return next(answer for answer in order if answer in answers)
+
+    null = null_interval(found, ALPHA)
     difference = gap(case.evaluation.overall, null)
-    answers = {gate(difference, least, side=">"), gate(null, target, side="<")}
-    answer = (
-        Answer.REFUTED
-        if Answer.REFUTED in answers
-        else Answer.INCONCLUSIVE
-        if Answer.INCONCLUSIVE in answers
-        else Answer.SUPPORTED
-    )
     return Outcome(
-        answer,
+        answer_at(ALPHA),
         f"overall {case.evaluation.overall}; {len(found)} refits on untrained networks {null}:"
         f" gap {said(difference)}, at least {show(least)}",
         {
@@ -41,9 +48,34 @@ def untrained(case: Case) -> Outcome:
             "refits": [r.overall.as_dict() for r in found],
             "worst_cells": [r.worst for r in found],
             "fitted": [r.fitted for r in found],
+            "accuracy": [r.accuracy for r in found],
             "null": null.as_dict(),
             "gap": difference.as_dict(),
             "least": least,
         },
         forward_passes=sum(len(r.test) + r.forward_passes for r in found),
+        # Two gates stand behind the one answer.
+        refuted_at=lambda alpha: answer_at(alpha / 2) is Answer.REFUTED,
+    )
+
+
+def null_interval(found: Sequence[Refit], alpha: float) -> Interval:
+    """Mean over refits, at least as uncertain as the refits themselves.
+
+    A few refits may agree by accident (two kinds of constant answer, say): their spread alone would then be no
+    measure of what another refit would reach.
+    """
+    spread = mean_interval([r.overall.rate for r in found], alpha=alpha, limits=(0, 1))
+    own = [rate(r.hits, r.test.members, census=r.test.complete, alpha=alpha) for r in found]
+
+    def mean(name: str) -> float:
+        return sum(getattr(r, name) for r in own) / len(own)
+
+    return Interval(
+        spread.value,
+        min(spread.low, mean("low")),
+        max(spread.high, mean("high")),
+        min(spread.lower, mean("lower")),
+        max(spread.upper, mean("upper")),
+        len(found),
     )

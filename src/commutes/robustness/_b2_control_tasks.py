@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
+
+import numpy as np
 
 from commutes.algorithm import Algorithm, Variable
 from commutes.counterfactuals import Counterfactuals
 from commutes.errors import DataError
-from commutes.robustness._case import Case, Outcome, said
+from commutes.robustness._case import ALPHA, Case, Outcome, said
 from commutes.robustness._controls import controls
 from commutes.robustness._refits import Refit, refits
 from commutes.stats import Answer, Rate, gap, gate, rate, show
@@ -21,6 +24,7 @@ def control_tasks(case: Case) -> Outcome:
     least = case.thresholds.selectivity
     variables, answers, figures, reasons = case.alignment.variables, [], {}, []
     passes, lowest = 0, None
+    measured: list[tuple[np.ndarray, list[Refit], Variable]] = []
     for variable in variables:
         rows = case.rows(variable.name)
         if variable.kind != "inner" or not len(rows):
@@ -39,31 +43,67 @@ def control_tasks(case: Case) -> Outcome:
             reasons.append(f"the controls of {variable.name} cannot be drawn: {error.what}")
             continue
         found = _refitted(case, algorithms, drawn)
-        claim = rate(case.evaluation.hits[rows], case.test.members[rows], census=case.test.complete)
-        controlled = [_own_rate(refit, variable) for refit in found]
+        claim = _claimed(case, rows, ALPHA)
+        controlled = [_own_rate(refit.test, refit.hits, variable) for refit in found]
         gaps = [gap(claim, r) for r in controlled]
         worst = min(range(len(gaps)), key=lambda i: gaps[i].lower)
         answers.append(gate(gaps[worst], least, side=">"))
+        fits = [None if r.seen is None else _own_rate(r.seen, r.seen_hits, variable).rate for r in found]
+        measured.append((rows, found, variable))
         passes += sum(len(r.test) + r.forward_passes for r in found)
         figures[variable.name] = {
             "claim": claim.as_dict(),
             "controls": [r.as_dict() for r in controlled],
-            "fitted": [refit.fitted for refit in found],
+            "fitted": fits,
+            "accuracy": [refit.accuracy for refit in found],
             "selectivity": gaps[worst].as_dict(),
         }
         if lowest is None or gaps[worst].lower < lowest[1].lower:
-            lowest = (variable.name, gaps[worst], claim, controlled[worst], len(found))
+            lowest = (variable.name, gaps[worst], claim, controlled[worst], _each(fits, controlled))
     if lowest is None:
         reason = "; ".join(reasons) or "no aligned variable is swapped alone"
         return Outcome(Answer.VACUOUS, "no control task could be made", reason=reason)
-    name, gap_, claim, control, count = lowest
+    name, gap_, claim, control, each = lowest
     sentence = (
-        f"{name} {claim} against the worst of {count} control tasks {control}:"
-        f" selectivity {said(gap_)}, at least {show(least)}"
+        f"{name} {claim} against the worst control task {control}: selectivity {said(gap_)}, at least"
+        f" {show(least)}; its controls, fitted to held out: {each}"
     )
+
+    def refuted_at(alpha: float) -> bool:
+        # Any control of any variable may refute, so that each gets its share.
+        share = alpha / sum(len(found) for _, found, _ in measured)
+        return any(
+            gate(gap(_claimed(case, rows, share), _own_rate(r.test, r.hits, v, share)), least, side=">")
+            is Answer.REFUTED
+            for rows, found, v in measured
+            for r in found
+        )
+
     answer = _weakest(answers)
     reason = "; ".join(reasons) if answer is Answer.VACUOUS else None
-    return Outcome(answer, sentence, figures | {"least": least}, reason=reason, forward_passes=passes)
+    return Outcome(
+        answer,
+        sentence,
+        {"least": least, "variables": figures},
+        reason=reason,
+        forward_passes=passes,
+        refuted_at=refuted_at,
+    )
+
+
+def _each(fitted: Sequence[float | None], held_out: Sequence[Rate]) -> str:
+    """Every control's rate on the pairs that it was fitted on, and on others.
+
+    A control that cannot even be fitted says that the network does not hold it; one that can, and does not carry over,
+    that it was learnt by heart.
+    """
+    pairs = zip(fitted, held_out, strict=True)
+    return ", ".join(f"{'' if f is None else show(f) + ' to '}{show(h.rate)}" for f, h in pairs)
+
+
+def _claimed(case: Case, rows: np.ndarray, alpha: float) -> Rate:
+    """The claim's accuracy where one variable alone is swapped."""
+    return rate(case.evaluation.hits[rows], case.test.members[rows], census=case.test.complete, alpha=alpha)
 
 
 @dataclass(frozen=True, eq=False)
@@ -98,12 +138,12 @@ def _refitted(case: Case, algorithms: list[Algorithm], drawn: list[_Parts]) -> l
     )
 
 
-def _own_rate(refit: Refit, variable: Variable) -> Rate:
+def _own_rate(pairs: Counterfactuals, hits: np.ndarray, variable: Variable, alpha: float = ALPHA) -> Rate:
     """The control's accuracy where the control variable itself is swapped."""
-    for i, swap in enumerate(refit.test.swaps):
+    for i, swap in enumerate(pairs.swaps):
         if swap.label == variable.name:
-            rows = refit.test.swap == i
-            return rate(refit.hits[rows], refit.test.members[rows], census=refit.test.complete)
+            rows = pairs.swap == i
+            return rate(hits[rows], pairs.members[rows], census=pairs.complete, alpha=alpha)
     raise AssertionError("the control's pairs swap what the claim's pairs swap")
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
@@ -12,7 +13,7 @@ from commutes.alignment import Alignment
 from commutes.counterfactuals import Counterfactuals
 from commutes.evaluation import Bench, Evaluation
 from commutes.robustness._refits import Refit
-from commutes.stats import Answer, Interval, pairs_to_pass, show
+from commutes.stats import Answer, Interval, show
 from commutes.training import Settings
 
 Progress = Callable[[str, int, int, Mapping[str, Any]], None]
@@ -52,6 +53,8 @@ class Outcome:
     """Why a check is vacuous or was not run."""
     forward_passes: int = 0
     """Inputs that the network was run on for this check."""
+    refuted_at: Callable[[float], bool] | None = field(default=None, compare=False, repr=False)
+    """Whether bounds at another error rate still refute: what a correction for several gates asks."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -87,12 +90,27 @@ class Case:
 
 Check = Callable[[Case], Outcome]
 
+Bounds = tuple[float, float, float]
+"""A value with its lower and its upper bound."""
 
-def pairs_needed(answer: Answer, target: float, rate: float, *, complete: bool) -> int | None:
-    """Disjoint pairs (or inputs) that would decide a gate; None where it is decided or none are left to draw."""
-    if answer is not Answer.INCONCLUSIVE or complete or not 0 < target < 1:
+
+# The error rate of one gate.
+ALPHA = 0.05
+
+
+def pairs_needed(answer: Answer, target: float, reached: Bounds, n: int, *, complete: bool) -> int | None:
+    """About how many pairs would decide a gate at `target`, if the rate stays and intervals shrink as they do.
+
+    Taken from the width that was reached, so that inputs which recur are allowed for. None where the gate is decided,
+    no pairs are left to draw, or the rate is the target itself.
+    """
+    value, lower, upper = reached
+    if answer is not Answer.INCONCLUSIVE or complete or math.isnan(value) or value == target:
         return None
-    return pairs_to_pass(target, rate)
+    width, room = (value - lower, value - target) if value > target else (upper - value, target - value)
+    # Without a miss (or without a hit) a bound moves with 1 / n, otherwise with 1 / sqrt(n).
+    power = 1 if value in (0.0, 1.0) else 2
+    return max(n + 1, math.ceil(n * (width / room) ** power))
 
 
 def said(difference: Interval) -> str:

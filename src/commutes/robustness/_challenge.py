@@ -10,14 +10,16 @@ from typing import Any
 
 import numpy as np
 
+from commutes.algorithm import Algorithm
 from commutes.alignment import Alignment
 from commutes.counterfactuals import Counterfactuals
 from commutes.errors import AlignmentError, DataError
 from commutes.evaluation import bench, evaluate
 from commutes.report import CATALOGUE
 from commutes.robustness._a3_adequacy import adequacy_of
-from commutes.robustness._case import Case, Progress, Thresholds
+from commutes.robustness._case import Case, Outcome, Progress, Thresholds
 from commutes.robustness._claim import fixed_claim, opened
+from commutes.robustness._multiplicity import corrected
 from commutes.robustness._refits import Refit, untrained
 from commutes.robustness._registry import CHECKS
 from commutes.robustness._report import Report, Timed
@@ -39,6 +41,7 @@ def challenge(
     refits: int = 5,
     controls: int = 5,
     seed: int = 0,
+    rivals: Mapping[str, Algorithm] | None = None,
     selection: Mapping[str, Any] | None = None,
     ledger: Path | None = None,
     reproduce: str = IN_PYTHON,
@@ -57,6 +60,7 @@ def challenge(
         refits: Refits on untrained networks, at least 5.
         controls: Control functions per variable, at least 3.
         seed: Of the nulls and of the random subspaces.
+        rivals: Other algorithms over the same inputs, by name, which the data must tell from the claim's (A3).
         selection: The record of the sweep from which the claim was chosen, for the card.
         ledger: A folder that counts how often the test split was opened.
         reproduce: The command or call that makes the same card again.
@@ -69,14 +73,15 @@ def challenge(
     _check_options(level, target=target, behaviour=behaviour, refits=refits, controls=controls, seed=seed)
     learnt = any(group.features.learnt for group in alignment.groups)
     thresholds = Thresholds(target=target, behaviour=behaviour)
-    settings = _settings(alignment) if learnt else Settings()
     _check_data(alignment, train, select, test, learnt=learnt)
+    settings = _settings(alignment) if learnt else Settings()
     claim = fixed_claim(
-        alignment, test, thresholds, settings, level=level, seed=seed, refits=refits, controls=controls
-    )
+        alignment, test, thresholds, settings,
+        level=level, seed=seed, refits=refits, controls=controls, rivals=rivals or {},
+    )  # fmt: skip
     # Whether the data can tell the claim from its rivals is known from labels alone, before the network runs.
-    adequate = adequacy_of(test, thresholds.adequacy)
-    count = opened(test, claim, ledger)
+    adequate = adequacy_of(test, thresholds.adequacy, rivals)
+    count = opened(alignment, test, claim, ledger)
     evaluation = evaluate(alignment, test, census=test.complete, seed=seed, target=target)
 
     @cache
@@ -91,19 +96,19 @@ def challenge(
         bench(alignment, test), evaluation, adequate, nulls, progress,
     )  # fmt: skip
     gating = {entry.id for entry in CATALOGUE if entry.level is not None and entry.level <= level}
-    outcomes: dict[str, Timed] = {}
+    outcomes: dict[str, Outcome] = {}
+    seconds: dict[str, float] = {}
     for name, check in CHECKS.items():
         if name in gating:
             start = time.perf_counter()
             outcome = check(case)
-            outcomes[name] = Timed(outcome, time.perf_counter() - start)
+            outcomes[name], seconds[name] = outcome, time.perf_counter() - start
             if progress is not None:
                 progress(
                     "checks", len(outcomes), len(gating & CHECKS.keys()), {name: str(outcome.answer.value)}
                 )
-    return Report(
-        alignment, claim, count, thresholds, level, evaluation, outcomes, seed, selection, reproduce
-    )
+    timed = {name: Timed(outcome, seconds[name]) for name, outcome in corrected(outcomes).items()}
+    return Report(alignment, claim, count, thresholds, level, evaluation, timed, seed, selection, reproduce)
 
 
 def _settings(alignment: Alignment) -> Settings:

@@ -49,6 +49,7 @@ def fixed_claim(
     seed: int,
     refits: int,
     controls: int,
+    rivals: Mapping[str, Algorithm] | None = None,
 ) -> Claim:
     """The claim with its hash, made from the alignment and the design of the test pairs, not from what they show."""
     variables = tuple(_variables(alignment))
@@ -71,6 +72,7 @@ def fixed_claim(
         "seed": seed,
         "refits": refits,
         "controls": controls,
+        "rivals": {name: rival.fingerprint for name, rival in (rivals or {}).items()},
     }
     digest = hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()
     return Claim(_words(alignment), variables, _scope(alignment, test), digest)
@@ -86,24 +88,28 @@ def pairs_hash(pairs: Counterfactuals) -> str:
     return digest.hexdigest()
 
 
-def opened(test: Counterfactuals, claim: Claim, ledger: Path | None) -> int:
+def opened(alignment: Alignment, test: Counterfactuals, claim: Claim, ledger: Path | None) -> int:
     """Count one more opening of the test pairs, before they are looked at.
 
+    In this process every evaluation of held-out inputs of the network counts, of these pairs or of others that share
+    inputs with them; across processes the ledger counts challenges with the same pairs.
+
     Args:
+        alignment: About whose network the claim is.
         test: The pairs.
         claim: What is written beside the count.
         ledger: A folder that keeps the count across processes.
     """
-    pairs = pairs_hash(test)
-    _opened[pairs] += 1
+    here = looks(alignment.network, test.input_ids) + 1
     if ledger is None:
-        return _opened[pairs]
+        return here
+    pairs = pairs_hash(test)
     path = ledger / LEDGER
     entries = _entries(path) if path.exists() else []
     entries.append({"claim": claim.fingerprint, "pairs": pairs})
     ledger.mkdir(parents=True, exist_ok=True)
     write_text(path, json.dumps(entries, indent=1))
-    return sum(entry["pairs"] == pairs for entry in entries)
+    return max(here, sum(entry["pairs"] == pairs for entry in entries))
 
 
 def _entries(path: Path) -> list[dict[str, str]]:
@@ -147,7 +153,8 @@ def _words(alignment: Alignment) -> str:
         sizes = " + ".join(str(len(c)) for c in group.columns.values())
         of = "neurons" if not group.features.learnt else f"dimensions of a {group.features}"
         parts.append(f"{names} in {sizes} {of} of {group.site}")
-    return f"{alignment.network.name} computes {alignment.algorithm.name} by way of {'; '.join(parts)}"
+    where = "; ".join(parts)
+    return f"swapping {where} makes {alignment.network.name} answer as {alignment.algorithm.name} does"
 
 
 def _scope(alignment: Alignment, test: Counterfactuals) -> dict[str, str]:

@@ -25,10 +25,19 @@ class Refit:
     overall: Rate
     worst: float
     """Lowest rate of a cell that has pairs."""
-    fitted: float | None
-    """Rate on the pairs that were fitted, as a check that the fit could learn at all; None where nothing was fitted."""
+    accuracy: float
+    """Of the network, without intervention, against the algorithm of this refit."""
+    seen: Counterfactuals | None
+    """A sample of the fitted pairs; None where nothing was fitted."""
+    seen_hits: np.ndarray
+    """On those pairs."""
     forward_passes: int
     """Inputs that the network was run on for the fit."""
+
+    @property
+    def fitted(self) -> float | None:
+        """Rate on the fitted pairs, as a check that the fit could learn at all; None where nothing was fitted."""
+        return float(self.seen_hits.mean()) if len(self.seen_hits) else None
 
 
 def refits(
@@ -55,16 +64,17 @@ def _measured(
     select: Counterfactuals | None,
     test: Counterfactuals,
 ) -> Refit:
-    hits = bench(alignment, test).hits(alignment.featurizers)
+    measured = bench(alignment, test)
+    hits, accuracy = measured.hits(alignment.featurizers), float(measured.right.mean())
     rates = [float(hits[rows].mean()) for *_, rows in cell_rows(test) if len(rows)]
     overall = rate_of(hits, test)
     if train is None:
-        return Refit(alignment, test, hits, overall, min(rates), None, 0)
+        return Refit(alignment, test, hits, overall, min(rates), accuracy, None, np.zeros(0, bool), 0)
     # A sample of the fitted pairs as large as the test part says as much as all of them would.
     seen = train.subset(np.arange(min(len(train), len(test))))
     fitted = bench(alignment, seen).hits(alignment.featurizers)
     passes = _fit_passes(alignment, select)
-    return Refit(alignment, test, hits, overall, min(rates), float(fitted.mean()), passes)
+    return Refit(alignment, test, hits, overall, min(rates), accuracy, seen, fitted, passes)
 
 
 def _fit_passes(alignment: Alignment, select: Counterfactuals | None) -> int:
