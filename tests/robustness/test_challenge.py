@@ -12,11 +12,11 @@ import pytest
 import torch
 
 import commutes.robustness._challenge as challenge_module
-from commutes import Alignment, Rotation, census, challenge, counterfactuals, load
+from commutes import Alignment, Rotation, census, challenge, counterfactuals, evaluate, load
 from commutes.errors import AlignmentError, ArtefactError, DataError
 from commutes.report import as_report, load_report
 from commutes.robustness import Thresholds
-from commutes.robustness._claim import fixed_claim, opened, pairs_hash
+from commutes.robustness._claim import fixed_claim, pairs_hash
 from commutes.training import Settings
 from tests.planted import EQUALITY, QUICK, ROOT, equality, exact, neurons, planted, settled
 
@@ -60,8 +60,8 @@ def test_the_record_is_a_report_and_the_card_says_what_was_done(report):
     card = str(report)
     assert card.startswith("R2, controls: swapping the aligned coordinates")
     for words in (
-        "planted computes hierarchical equality of 10 whole numbers by way of left and right in 1 + 1"
-        " dimensions of a rotation of site",
+        "left and right in 1 + 1 dimensions of a rotation of site",
+        "hierarchical equality of 10 whole numbers",
         "one fit (seed 0), one network",
         "fixed before the test split was opened",
         "untrained networks",
@@ -266,33 +266,38 @@ def test_the_same_claim_in_another_process_has_the_same_fingerprint():
 # Openings.
 
 
-def test_openings_are_counted_by_what_the_pairs_are():
+def test_every_look_at_inputs_of_the_network_is_counted_however_they_were_drawn():
     algorithm, _, claim = exact()
     pairs = counterfactuals(algorithm, 123, seed=41)
-    same, other = counterfactuals(algorithm, 123, seed=41), counterfactuals(algorithm, 123, seed=42)
-    assert pairs_hash(pairs) == pairs_hash(same) != pairs_hash(other)
+    same, overlapping = counterfactuals(algorithm, 123, seed=41), counterfactuals(algorithm, 123, seed=42)
+    assert pairs_hash(pairs) == pairs_hash(same) != pairs_hash(overlapping)
     first = challenge(claim, test=pairs, level="R1")
     second = challenge(claim, test=pairs, level="R1", target=0.5)
     third = challenge(claim, test=same, level="R1")
-    fourth = challenge(claim, test=other, level="R1")
-    assert [r.opened for r in (first, second, third, fourth)] == [1, 2, 3, 1]
+    evaluate(claim, pairs)
+    fifth = challenge(claim, test=overlapping, level="R1")
+    assert [r.opened for r in (first, second, third, fifth)] == [1, 2, 3, 5]
     assert "opened 3 times" in str(third)
-    assert "opened once" in str(fourth)
+    assert "opened once" in str(first)
+    # Another network is another experiment.
+    assert challenge(exact()[2].under(algorithm), test=pairs, level="R1").opened == 1
 
 
 def test_a_ledger_counts_across_processes(tmp_path):
-    algorithm, _, claim = exact()
-    pairs = counterfactuals(algorithm, 99, seed=5)
+    algorithm = equality(3)
+    pairs, other = counterfactuals(algorithm, 99, seed=5), counterfactuals(algorithm, 99, seed=6)
     ledger = tmp_path / "runs" / "new"
-    counts = [challenge(claim, test=pairs, level="R1", ledger=ledger).opened for _ in range(2)]
-    other = challenge(claim, test=counterfactuals(algorithm, 99, seed=6), level="R1", ledger=ledger)
-    assert [*counts, other.opened] == [1, 2, 1]
+
+    def count(test, folder=ledger) -> int:
+        # A new network object, as in a new process.
+        fresh = neurons(EQUALITY.exact_network(algorithm), algorithm, left=[0], right=[1])
+        return challenge(fresh, test=test, level="R1", ledger=folder).opened
+
+    assert [count(pairs), count(pairs), count(other), count(pairs)] == [1, 2, 1, 3]
     entries = json.loads((ledger / "openings.json").read_text())
-    assert [e["claim"] for e in entries[:2]] == [
-        challenge(claim, test=pairs, level="R1").claim.fingerprint
-    ] * 2
-    elsewhere = challenge(claim, test=pairs, level="R1", ledger=tmp_path / "other")
-    assert elsewhere.opened == 1
+    assert len({e["claim"] for e in entries}) == 2
+    assert [e["pairs"] == pairs_hash(pairs) for e in entries] == [True, True, False, True]
+    assert count(pairs, tmp_path / "other") == 1
 
 
 @pytest.mark.parametrize("text", ["", "{}", "[3]", '[{"claim": "x"}]', "no"])
@@ -306,19 +311,18 @@ def test_a_damaged_ledger_is_an_error_and_not_a_fresh_start(tmp_path, text):
     assert (tmp_path / "openings.json").read_text() == text
 
 
-def test_opened_counts_before_anything_is_measured(monkeypatch):
+def test_the_ledger_counts_before_anything_is_measured(monkeypatch, tmp_path):
     algorithm, _, claim = exact()
     pairs = counterfactuals(algorithm, 77, seed=5)
 
     def fails(*_args, **_kwargs):
         raise RuntimeError
 
-    monkeypatch.setattr(challenge_module, "evaluate", fails)
+    monkeypatch.setattr(challenge_module, "measure", fails)
     with pytest.raises(RuntimeError):
-        challenge(claim, test=pairs)
+        challenge(claim, test=pairs, ledger=tmp_path)
     monkeypatch.undo()
-    assert challenge(claim, test=pairs, level="R1").opened == 2
-    assert callable(opened)
+    assert challenge(claim, test=pairs, level="R1", ledger=tmp_path).opened == 2
 
 
 # Refusals.

@@ -147,13 +147,18 @@ def test_too_few_pairs_are_inconclusive_with_the_number_that_would_do():
     assert adequacy_of(enough, 0.2).answer is Answer.SUPPORTED
 
 
-def test_data_on_which_a_rival_says_the_same_are_inconclusive_whatever_their_number():
+def test_data_on_which_a_rival_always_says_the_same_tell_nothing_whatever_their_number():
     pairs = counterfactuals(equality(8), 1600, seed=0)
     quiet = pairs.subset(~pairs.effective)
     found = adequacy_of(quiet, 0.2)
-    assert found.answer is Answer.INCONCLUSIVE
-    assert found.n_to_decide is None
+    assert found.answer is Answer.VACUOUS
     assert "do nothing: another answer on 0 of 800 pairs" in found.sentence
+    assert found.reason.startswith("not one of 800 pairs tells the claim from do nothing")
+    few = adequacy_of(quiet.subset(np.arange(100)), 0.2)
+    assert (few.answer, few.n_to_decide) == (Answer.INCONCLUSIVE, None)
+    seldom = np.concatenate([np.nonzero(~pairs.effective)[0], np.nonzero(pairs.effective)[0][:100]])
+    found = adequacy_of(pairs.subset(seldom), 0.2)
+    assert (found.answer, found.n_to_decide) == (Answer.INCONCLUSIVE, None)
 
 
 def test_a_complete_domain_needs_the_share_and_no_number_of_pairs():
@@ -308,30 +313,37 @@ def test_untrained_networks_get_the_same_fit(learnt):
     assert found.forward_passes > steps
 
 
-def test_a_network_that_needs_no_training_is_refuted_by_its_twins():
-    """Without parameters there is nothing to reset: what was found was not learnt by the network."""
+def test_a_network_without_weights_cannot_be_untrained():
+    """There is nothing to reset: its twins compute the same, and say nothing."""
 
     class Fixed(Rotated):
         def __init__(self) -> None:
             super().__init__()
-            q = self.q
             self.turn = nn.Identity()
             self.back = nn.Identity()
-            self.register_buffer("w", q)
 
     algorithm = equality(8)
     network = Network(Fixed(), encode=joined, answers=[False, True])
     pairs = counterfactuals(algorithm, 800, seed=0)
     claim = neurons(network, algorithm, "site", left=[0], right=[1])
     found = B1(case_of(claim, pairs))
+    assert found.answer is Answer.VACUOUS
+    assert found.reason == "5 of 5 re-initialised networks still answer as the algorithm does"
+
+
+def test_what_untrained_networks_reach_as_well_is_refuted(complete):
+    wrong = neurons(complete.alignment.network, complete.alignment.algorithm, left=[1], right=[0])
+    found = B1(case_of(wrong, complete.test))
     assert found.answer is Answer.REFUTED
-    assert found.figures["null"]["value"] == 1.0
+    assert found.refuted_at(0.05)
 
 
 def test_a_small_gap_to_untrained_networks_is_inconclusive(sampled):
     null = B1(sampled).figures["null"]["value"]
-    hits = round((null + 0.21) * 1000)
-    assert B1(measured(sampled, overall=of(hits, 1000))).answer is Answer.INCONCLUSIVE
+    hits = np.arange(len(sampled.test)) < round((null + 0.21) * len(sampled.test))
+    spread = np.random.default_rng(0).permutation(hits)
+    found = B1(measured(sampled, hits=spread, overall=of(int(hits.sum()), len(hits))))
+    assert found.answer is Answer.INCONCLUSIVE
 
 
 def test_fewer_than_five_refits_are_not_run(sampled):
@@ -361,18 +373,18 @@ def test_the_truth_is_selective(complete, sampled):
     for case in (complete, sampled):
         found = B2(case)
         assert found.answer is Answer.SUPPORTED
-        assert len(found.figures["left"]["controls"]) == 3
+        assert len(found.figures["variables"]["left"]["controls"]) == 3
 
 
 def test_selectivity_is_against_the_worst_control(complete):
     found = B2(replace(complete, controls=5))
     for name in ("left", "right"):
-        figures = found.figures[name]
+        figures = found.figures["variables"][name]
         claim = figures["claim"]["rate"]
         assert figures["selectivity"]["value"] == pytest.approx(
             claim - max(control["rate"] for control in figures["controls"])
         )
-    lowest = min(found.figures[name]["selectivity"]["value"] for name in ("left", "right"))
+    lowest = min(found.figures["variables"][name]["selectivity"]["value"] for name in ("left", "right"))
     assert f"selectivity .{round(lowest * 1000)}" in found.sentence
 
 
@@ -405,4 +417,4 @@ def test_controls_of_learnt_claims_are_fitted_on_their_own_answers(learnt):
     found = B2(learnt)
     assert found.answer is Answer.SUPPORTED
     for name in ("left", "right"):
-        assert all(0 < rate <= 1 for rate in found.figures[name]["fitted"])
+        assert all(0 < rate <= 1 for rate in found.figures["variables"][name]["fitted"])
