@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any, NamedTuple
 
+import numpy as np
 import pytest
 import torch
 from torch import nn
@@ -231,13 +232,13 @@ def test_a_place_without_activations(options: dict[str, Any], got: str) -> None:
     )
 
 
-def test_a_module_that_is_called_by_keyword_has_no_input_to_edit() -> None:
+def test_a_module_that_is_called_by_keyword_needs_the_name_of_the_argument() -> None:
     assert _layout_error(path="keyword", side="input") == (
         "the module has no input that can be a site\n"
         "  where:    keyword.input\n"
         "  got:      no positional arguments\n"
         "  expected: at least one tensor passed by position\n"
-        "  do:       use the output of the module that makes the tensor"
+        "  do:       choose an argument by its name with item='...', or use the output of the module that makes it"
     )
 
 
@@ -399,3 +400,36 @@ def test_the_users_own_hooks_take_part() -> None:
     assert (found - expected).abs().max() < 1e-12
     before = plain.logits(plain.batch(base, source), [Neurons(torch.arange(5))], every)
     assert not torch.allclose(found, before)
+
+
+def test_an_argument_that_is_passed_by_name_is_a_site() -> None:
+    class ByName(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.part = nn.Bilinear(3, 3, 2)
+
+        def forward(self, x: torch.Tensor) -> torch.Tensor:
+            return self.part(x, input2=x + 1)
+
+    module = ByName().double()
+    network = Network(module, encode=lambda v: nets.gaussian(2, 3, seed=1), answers=[0, 1])
+    x = network.encode({"x": np.arange(2)}).args[0]
+    moment = Moment("part", "input", "input2", None)
+    seen = []
+
+    def doubled(tensor: torch.Tensor) -> torch.Tensor:
+        seen.append(tensor)
+        return 2 * tensor
+
+    edited = forward(network, (x,), {}, taps={moment: doubled})
+    assert torch.equal(seen[0], x + 1)
+    assert (edited - module.part(x, 2 * (x + 1))).abs().max() < 1e-12
+    site = network.site("part", side="input", item="input3")
+    text = _text(lambda: layouts(network, network.encode({"x": np.arange(2)}), [site]), SiteError)
+    assert text == (
+        "the module is not called with that argument by name\n"
+        "  where:    part.input[input3]\n"
+        "  got:      input2\n"
+        "  expected: the name of an argument that holds a tensor\n"
+        "  do:       arguments that are passed by position are chosen with item=0, 1, ..."
+    )

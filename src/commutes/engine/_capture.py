@@ -10,7 +10,7 @@ import torch
 from commutes.engine._forward import observe
 from commutes.engine._layout import SiteLayout, layouts
 from commutes.engine._taps import Tap
-from commutes.network import CHUNK, Inputs, Moment, Network, Site
+from commutes.network import Inputs, Moment, Network, Site
 
 
 def capture(
@@ -19,7 +19,7 @@ def capture(
     sites: Sequence[Site],
     *,
     source: bool = False,
-    chunk: int = CHUNK,
+    chunk: int | None = None,
 ) -> dict[Site, torch.Tensor]:
     """The clean activations of the sites.  # shape of each: (n, groups, width)
 
@@ -28,7 +28,7 @@ def capture(
         values: Inputs by name, as `Algorithm.arrays` gives them.
         sites: What to keep.
         source: Whether to read at the source's positions where they differ.
-        chunk: Examples per forward.
+        chunk: Examples per forward; the network's own number by default.
 
     Raises:
         NetworkError: The network is in training mode with dropout or batch statistics.
@@ -46,12 +46,13 @@ def captured(
     plan: Mapping[Site, SiteLayout],
     *,
     source: bool,
-    chunk: int = CHUNK,
+    chunk: int | None = None,
 ) -> dict[Site, torch.Tensor]:
     """`capture` for inputs that are encoded and sites that are resolved."""
     pieces: dict[Site, list[torch.Tensor]] = {site: [] for site in plan}
-    for start in range(0, inputs.n, chunk):
-        batch = inputs.rows(torch.arange(start, min(start + chunk, inputs.n)))
+    size = chunk or network.chunk
+    for start in range(0, inputs.n, size):
+        batch = inputs.rows(torch.arange(start, min(start + size, inputs.n)))
         for site, state in _batch(network, batch, plan, source=source).items():
             pieces[site].append(state)
     return {site: torch.cat(parts) for site, parts in pieces.items()}

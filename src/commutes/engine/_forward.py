@@ -48,7 +48,7 @@ def forward(
             if logits_at is not None:
                 module = network.module.get_submodule(logits_at.path)
                 handle = module.register_forward_hook(lambda _m, _a, out: read.append(network.logits_of(out)))
-            returned = _call(network.module, args, kwargs, weights)
+            returned = _call(network, args, kwargs, weights)
         finally:
             if handle is not None:
                 handle.remove()
@@ -79,20 +79,24 @@ def observe(
         return
     try:
         with resumed(network, resume), tapped(network, taps, stop_early=True):
-            _call(network.module, args, kwargs, weights)
+            _call(network, args, kwargs, weights)
     except Enough:
         return
 
 
 def _call(
-    module: nn.Module,
+    network: Network,
     args: Sequence[torch.Tensor],
     kwargs: Mapping[str, torch.Tensor],
     weights: Weights | None,
 ) -> object:
     # Copies: a module may write into what it is called with, and a batch is run more than once.
-    own, named = tuple(a.clone() for a in args), {name: a.clone() for name, a in kwargs.items()}
-    return module(*own, **named) if weights is None else functional_call(module, dict(weights), own, named)
+    own = tuple(a.clone() for a in args)
+    named: dict[str, object] = {name: a.clone() for name, a in kwargs.items()}
+    named |= network.options
+    if weights is None:
+        return network.module(*own, **named)
+    return functional_call(network.module, dict(weights), own, named)
 
 
 @contextmanager

@@ -15,7 +15,7 @@ from commutes.engine._interchange import Featurizer, SiteEdit, interchange
 from commutes.engine._layout import SiteLayout, layouts
 from commutes.engine._resume import resume_block
 from commutes.errors import EngineError
-from commutes.network import Inputs, Network, Site
+from commutes.network import Inputs, Moment, Network, Place, Site
 
 # Bytes that cached activations may take, unless the caller says otherwise; beyond it they are recomputed.
 BUDGET = 2**30
@@ -142,7 +142,8 @@ def prepare(
 
 
 def _block_states(network: Network, inputs: Inputs, block: int, budget: int) -> torch.Tensor | None:
-    site = network.site(network.blocks[block])
+    # The whole tensor, padding and all: what a name or a position of the network's stands for is less.
+    site = Site(network, (Place(Moment(network.blocks[block], "output", None, None)),))
     # The state must come back in the shape in which the block returned it, not as a site's vector.
     shape: list[tuple[int, ...]] = []
     handle = network.module.get_submodule(network.blocks[block]).register_forward_hook(

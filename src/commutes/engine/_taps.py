@@ -6,6 +6,7 @@ from collections import Counter
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from typing import NamedTuple, cast
 
 import torch
 from torch import nn
@@ -19,6 +20,13 @@ Tap = Callable[[torch.Tensor], torch.Tensor | None]
 
 class Enough(Exception):
     """Not an error: raised inside a forward once nothing more is needed of it."""
+
+
+class Called(NamedTuple):
+    """What a module is called with."""
+
+    args: tuple[object, ...]
+    named: dict[str, object]
 
 
 @dataclass(eq=False)
@@ -85,21 +93,25 @@ def _install(
 
         return module.register_forward_hook(after)
 
-    def before(_module: nn.Module, args: tuple[object, ...]) -> object:
-        changed = fire(key, args)
-        return None if changed is None else changed
+    def before(_module: nn.Module, args: tuple[object, ...], named: dict[str, object]) -> Called | None:
+        changed = fire(key, Called(args, named))
+        return None if changed is None else cast("Called", changed)
 
-    return module.register_forward_pre_hook(before)
+    return module.register_forward_pre_hook(before, with_kwargs=True)
 
 
 def _tensor(value: object, moment: Moment) -> torch.Tensor:
+    if isinstance(value, Called):
+        if isinstance(moment.item, str):
+            return _activations(_argument(value.named, moment), moment)
+        value = value.args
     if moment.side == "input" and value == ():
         raise SiteError(
             "the module has no input that can be a site",
             where=str(moment),
             got="no positional arguments",
             expected="at least one tensor passed by position",
-            fix="use the output of the module that makes the tensor",
+            fix="choose an argument by its name with item='...', or use the output of the module that makes it",
         )
     if moment.item is not None and not isinstance(value, tuple | list):
         raise SiteError(
@@ -113,7 +125,7 @@ def _tensor(value: object, moment: Moment) -> torch.Tensor:
         item = moment.item
         if item is None and moment.side == "input" and len(value) == 1:
             item = 0
-        if item is None or not -len(value) <= item < len(value):
+        if not isinstance(item, int) or not -len(value) <= item < len(value):
             what = f"{len(value)} arguments" if moment.side == "input" else f"a tuple of {len(value)}"
             members = ", ".join(_kind(v) for v in value)
             raise SiteError(
@@ -124,6 +136,22 @@ def _tensor(value: object, moment: Moment) -> torch.Tensor:
                 fix="choose one with network.site(path, item=...)",
             )
         value = value[item]
+    return _activations(value, moment)
+
+
+def _argument(named: Mapping[str, object], moment: Moment) -> object:
+    if moment.item not in named:
+        raise SiteError(
+            "the module is not called with that argument by name",
+            where=str(moment),
+            got=", ".join(named) or "no arguments by name",
+            expected="the name of an argument that holds a tensor",
+            fix="arguments that are passed by position are chosen with item=0, 1, ...",
+        )
+    return named[str(moment.item)]
+
+
+def _activations(value: object, moment: Moment) -> torch.Tensor:
     if not isinstance(value, torch.Tensor) or not value.is_floating_point():
         raise SiteError(
             "the site holds no activations",
@@ -136,8 +164,12 @@ def _tensor(value: object, moment: Moment) -> torch.Tensor:
 
 
 def _put(value: object, moment: Moment, new: torch.Tensor) -> object:
+    if isinstance(value, Called):
+        if isinstance(moment.item, str):
+            return Called(value.args, {**value.named, moment.item: new})
+        return Called(cast("tuple[object, ...]", _put(value.args, moment, new)), value.named)
     if isinstance(value, tuple | list):
-        item = moment.item if moment.item is not None else 0
+        item = moment.item if isinstance(moment.item, int) else 0
         members = list(value)
         members[item] = new
         # A named tuple takes its members one by one.

@@ -13,7 +13,6 @@ from commutes.counterfactuals import Counterfactuals
 from commutes.engine import BUDGET, Featurizer, Prepared, forward, prepare
 from commutes.errors import EngineError
 from commutes.evaluation._answers import Answers, answers_of
-from commutes.network import CHUNK
 
 
 @dataclass(frozen=True, eq=False)
@@ -27,10 +26,11 @@ class Bench:
     clean: np.ndarray
     """The network's own answer to every distinct input, as an output column."""
 
-    def answered(self, featurizers: Sequence[Featurizer], *, chunk: int = CHUNK) -> np.ndarray:
+    def answered(self, featurizers: Sequence[Featurizer]) -> np.ndarray:
         """The network's answer to every pair after the interchange, as an output column.  # shape: (n,)"""
         found = []
         base, source = torch.from_numpy(self.pairs.base), torch.from_numpy(self.pairs.source)
+        chunk = self.prepared.network.chunk
         with torch.no_grad():
             for start in range(0, len(self.pairs), chunk):
                 rows = slice(start, start + chunk)
@@ -58,14 +58,14 @@ def bench(alignment: Alignment, pairs: Counterfactuals, *, budget: int = BUDGET)
     return Bench(pairs, prepared, answers, tuple(alignment.masks(pairs)), answers.decode(logits))
 
 
-def clean_logits(prepared: Prepared, *, chunk: int = CHUNK) -> torch.Tensor:
+def clean_logits(prepared: Prepared) -> torch.Tensor:
     """Logits of every distinct input without intervention.  # shape: (m, answers)
 
     Raises:
         EngineError: They are not finite; the first such example is named.
     """
     inputs = prepared.inputs
-    found = []
+    found, chunk = [], prepared.network.chunk
     with torch.no_grad():
         for start in range(0, inputs.n, chunk):
             rows = inputs.rows(torch.arange(start, min(start + chunk, inputs.n)))

@@ -34,8 +34,10 @@ class MLP(nn.Module):
         if len(widths) < 3 or any(isinstance(w, bool) or not isinstance(w, int) or w < 1 for w in widths):
             raise NetworkError(
                 "these widths make no network with a hidden layer",
+                where="MLP(widths)",
                 got=repr(list(widths)),
                 expected="whole numbers from 1: the input's, one per hidden layer, the logits'",
+                fix="give every layer at least one unit",
             )
         # nn.Linear draws from the global generator and takes no other: the caller's is forked.
         with torch.random.fork_rng(devices=[]):

@@ -5,26 +5,40 @@ from __future__ import annotations
 import copy
 import hashlib
 from collections.abc import Callable, Hashable, Mapping, Sequence
-from typing import Any, Literal
+from dataclasses import replace
+from typing import TYPE_CHECKING, Any, Literal, cast
 
 import numpy as np
 import torch
 from torch import nn
 
-from commutes.errors import NetworkError, SiteError, nearest
+from commutes.errors import NetworkError, SiteError
+from commutes.network._admit import (
+    Read,
+    block_paths,
+    distinct,
+    no_language,
+    no_such,
+    read_where,
+    refuse_both,
+    unread,
+)
 from commutes.network._inputs import Inputs, encoded
 from commutes.network._probe import ModuleCall, check_mode, probe
 from commutes.network._reinitialise import reinitialise
 from commutes.network._site import Moment, Part, Place, Position, Side, Site
 
+if TYPE_CHECKING:
+    from commutes.network.transformers import Head, Language, Meaning
+
 Encode = Callable[
     [dict[str, np.ndarray]], "torch.Tensor | Sequence[torch.Tensor] | Mapping[str, torch.Tensor]"
 ]
 Decode = Callable[[torch.Tensor], Sequence[Any]]
-Read = None | int | str | tuple[str, int]
 
-# Rows run at once where nobody said otherwise: enough to amortise a forward, few enough for any laptop.
-CHUNK = 8192
+# Rows run at once where nobody said otherwise: enough to amortise a forward, few enough for any laptop. Of a
+# language model every row is a prompt that is answered with a whole vocabulary.
+CHUNK, PROMPTS = 8192, 256
 
 
 class Network:
@@ -32,9 +46,14 @@ class Network:
 
     Args:
         module: Any module, in evaluation mode where that matters.
+        tokenizer: For a Hugging Face model: its fast tokenizer. Instead of `encode=` there is a template then.
+        template: The prompt, with the algorithm's inputs as slots: "{a}+{b}=". Or a chat, as a list of messages
+            {"role": ..., "content": ...}.
         encode: From the algorithm's inputs to tensors: gets a dict of arrays by input name, one entry per
             example; returns a tensor, a tuple of tensors or a dict of tensors by argument name, batch first.
-        answers: Output values of the algorithm in the order of the logits.
+        answers: Output values of the algorithm in the order of the logits. For a language model: a mapping from
+            output values to the text of one token (or its id), or the values themselves as text. The logits
+            are then those of the whole vocabulary, the answers' tokens first.
         read: Where the logits are: nothing (what the module returns), a position on its second axis, the path
             of a module, or (path, position).
         decode: From logits to a sequence of output values; allows evaluation, not fitting.
@@ -49,9 +68,11 @@ class Network:
     def __init__(
         self,
         module: nn.Module,
+        tokenizer: object | None = None,
         *,
-        encode: Encode,
-        answers: Sequence[Hashable] | None = None,
+        template: str | Sequence[Mapping[str, str]] | None = None,
+        encode: Encode | None = None,
+        answers: Sequence[Hashable] | Mapping[Hashable, str | int] | None = None,
         read: Read = None,
         decode: Decode | None = None,
         blocks: str | Sequence[str] | None = None,
@@ -67,16 +88,28 @@ class Network:
                 got="both answers= and decode=" if answers is not None else "neither answers= nor decode=",
                 expected="answers=, the output values in the order of the logits, or decode=",
             )
+        self.language: Language | None = None
+        self.options: Mapping[str, object] = {}
+        if tokenizer is not None or template is not None:
+            from commutes.network.transformers import language
+
+            refuse_both(encode=encode, read=read, decode=decode)
+            self.language = language(module, tokenizer, template=template, answers=answers)
+            self.options = self.language.options
+            encode, read = self.language.encode, self.language.read
+            blocks = self.language.blocks if blocks is None else blocks
+        elif encode is None or isinstance(answers, Mapping):
+            raise unread(answers)
         self.module = module
-        self.answers = None if answers is None else _distinct(answers)
+        self.answers = None if answers is None else distinct(answers)
         self.decode = decode
         self.name = name or type(module).__name__
-        self._encode = encode
-        self.read_path, self.read_position = _read(read)
+        self._encode: Encode = encode
+        self.read_path, self.read_position = read_where(read)
         self._modules = dict(module.named_modules())
         if self.read_path not in self._modules:
-            raise _no_such(self.read_path, self._modules)
-        self.blocks = self._block_paths(blocks)
+            raise no_such(self.read_path, self._modules)
+        self.blocks = block_paths(blocks, self._modules)
 
     def __repr__(self) -> str:
         return f"Network({self.name}, {len(self._modules)} modules, {len(self.blocks)} blocks)"
@@ -85,34 +118,44 @@ class Network:
         self,
         path: str,
         *,
+        layer: int | None = None,
+        head: Head | None = None,
         part: Part | None = None,
-        position: Position | None = None,
-        source_position: Position | None = None,
+        position: Position | Meaning | None = None,
+        source_position: Position | Meaning | None = None,
         call: int | None = None,
         side: Side = "output",
-        item: int | None = None,
+        item: int | str | None = None,
         axis: int | None = None,
         each: bool = False,
     ) -> Site:
         """A validated place in the network.
 
         Args:
-            path: Dotted path of a module, as in `named_modules()`.
+            path: Dotted path of a module, as in `named_modules()`. In a transformer also a name ("block_output",
+                "head_attention_value_output", ...; `language.names` lists them) with a layer, or the name of
+                a hook of TransformerLens ("blocks.3.hook_resid_post").
+            layer: Of a name; negative ones count from the last.
+            head: Of a name: one head or several; in grouped-query attention keys and values have their own.
             part: Features (neurons, channels, the slice of a head) on the feature axis.
             position: Token or pixel positions; negative ones count from the end; a function of the inputs'
-                values gives them per example.
+                values gives them per example. In a transformer positions are those of the prompt without its
+                padding, and also "last", a slot ("{b}", "{b[first]}", "{b[-1]}", its second occurrence "{b@2}"),
+                or a list of these; None is every token.
             source_position: Positions in the source where they differ from the base's.
             call: Which call of a module that runs several times, from 0.
             side: "output" or "input" of the module.
-            item: Member of a tuple that the module returns or is called with.
+            item: Member of a tuple that the module returns or is called with, or the name of an argument.
             axis: Feature axis, the last one by default and 1 for images.
             each: Every position is a vector of its own, all with one map.
 
         Raises:
             SiteError: No such module (the three nearest are named), or a side or call that cannot be.
         """
-        if path not in self._modules:
-            raise _no_such(path, self._modules)
+        if self.language is None and (layer is not None or head is not None):
+            raise no_language(path)
+        if path not in self._modules and not (self.language is not None and self.language.knows(path)):
+            raise no_such(path, self._modules, () if self.language is None else self.language.names)
         if side not in ("input", "output"):
             raise SiteError(
                 "a site is at a module's input or output", got=repr(side), expected="'input' or 'output'"
@@ -121,8 +164,48 @@ class Network:
             raise SiteError(
                 "calls count from 0", where=path, got=repr(call), expected="a whole number from 0"
             )
-        place = Place(Moment(path, side, item, call), part, position, source_position, axis)
+        place = Place(Moment(path, side, item, call), part, axis=axis)
+        where = (position, source_position)
+        if self.language is not None:
+            place = self.language.place(place, layer=layer, head=head)
+            where = self.language.positions(place, *where)
+        base, source = cast("tuple[Position | None, Position | None]", where)
+        place = replace(place, position=base, source_position=source)
         return Site(self, (place,), each)
+
+    @classmethod
+    def pretrained(
+        cls,
+        name: str,
+        *,
+        template: str | Sequence[Mapping[str, str]],
+        answers: Sequence[Hashable] | Mapping[Hashable, str | int],
+        revision: str | None = None,
+        dtype: str | torch.dtype | None = None,
+        device_map: str | Mapping[str, int | str] | None = None,
+    ) -> Network:
+        """A language model and its tokenizer from the Hugging Face hub, its cache or a folder.
+
+        Args:
+            name: Of the repository, such as "openai-community/gpt2", or a folder's path.
+            template: The prompt, with the algorithm's inputs as slots.
+            answers: From output values to the text of one token.
+            revision: Commit, tag or branch.
+            dtype: Of the weights; as saved by default.
+            device_map: On which devices the modules are put.
+
+        Raises:
+            NetworkError: The model cannot be had, asks to run code of its own, or is no language model.
+        """
+        from commutes.network.transformers import pretrained
+
+        model, tokenizer = pretrained(name, revision=revision, dtype=dtype, device_map=device_map)
+        return cls(model, tokenizer, template=template, answers=answers, name=name)
+
+    @property
+    def chunk(self) -> int:
+        """Rows that are run at once where nobody said otherwise."""
+        return CHUNK if self.language is None else PROMPTS
 
     @property
     def device(self) -> torch.device:
@@ -186,6 +269,8 @@ class Network:
                     expected=f"from {-tensor.shape[1]} to {tensor.shape[1] - 1}",
                 )
             tensor = tensor[:, self.read_position]
+        if self.language is not None:
+            return self.language.ordered(tensor)
         if self.answers is not None and (tensor.ndim != 2 or tensor.shape[1] < len(self.answers)):
             raise NetworkError(
                 "the logits do not fit the answers",
@@ -234,63 +319,4 @@ class Network:
         """
         self.check_mode()
         inputs = self.encode(values)
-        return probe(self.module, self._modules, inputs)
-
-    def _block_paths(self, blocks: str | Sequence[str] | None) -> tuple[str, ...]:
-        if blocks is None:
-            return ()
-        if isinstance(blocks, str):
-            if blocks not in self._modules:
-                raise _no_such(blocks, self._modules)
-            container = self._modules[blocks]
-            if not isinstance(container, nn.ModuleList | nn.Sequential):
-                raise NetworkError(
-                    "blocks= names one module that is no list of modules",
-                    where=blocks,
-                    got=type(container).__name__,
-                    expected="a ModuleList or Sequential, or a list of paths",
-                )
-            return tuple(f"{blocks}.{name}" if blocks else name for name, _ in container.named_children())
-        for path in blocks:
-            if path not in self._modules:
-                raise _no_such(path, self._modules)
-        return tuple(blocks)
-
-
-def _no_such(path: str, modules: Mapping[str, nn.Module]) -> SiteError:
-    return SiteError(
-        "there is no such module in the network",
-        got=repr(path),
-        expected="one of its modules; nearest: " + ", ".join(nearest(path, [m for m in modules if m], 3)),
-        fix="list the places with `commutes sites SPEC` or dict(module.named_modules())",
-    )
-
-
-def _read(read: Read) -> tuple[str, int | None]:
-    if read is None:
-        return "", None
-    pair = (
-        isinstance(read, tuple) and len(read) == 2 and isinstance(read[0], str) and isinstance(read[1], int)
-    )
-    if isinstance(read, bool) or not (pair or isinstance(read, int | str)):
-        raise NetworkError(
-            "read= says where the logits are",
-            got=repr(read),
-            expected="a position, a path or (path, position)",
-        )
-    if isinstance(read, int):
-        return "", read
-    if isinstance(read, str):
-        return read, None
-    return read
-
-
-def _distinct(answers: Sequence[Hashable]) -> tuple[Hashable, ...]:
-    listed = tuple(answers)
-    if len(listed) < 2 or len({(type(a), a) for a in listed}) != len(listed):
-        raise NetworkError(
-            "answers= lists the output values in the order of the logits",
-            got=repr(listed),
-            expected="at least two distinct values",
-        )
-    return listed
+        return probe(self.module, self._modules, inputs, self.options)

@@ -23,7 +23,9 @@ class ModuleCall:
     note: str = ""
 
 
-def probe(module: nn.Module, modules: Mapping[str, nn.Module], inputs: Inputs) -> list[ModuleCall]:
+def probe(
+    module: nn.Module, modules: Mapping[str, nn.Module], inputs: Inputs, options: Mapping[str, object]
+) -> list[ModuleCall]:
     """Run the inputs once and look at every module."""
     seen: dict[str, list[object]] = {path: [] for path in modules}
     handles = []
@@ -35,7 +37,7 @@ def probe(module: nn.Module, modules: Mapping[str, nn.Module], inputs: Inputs) -
 
             handles.append(part.register_forward_hook(hook))
         with torch.no_grad():
-            module(*inputs.args, **inputs.kwargs)
+            module(*inputs.args, **inputs.kwargs, **options)
     finally:
         for handle in handles:
             handle.remove()

@@ -29,8 +29,8 @@ class Moment:
     """Dotted path of the module; the empty path is the network's module itself."""
     side: Side
     """Whether the module's input or its output is meant."""
-    item: int | None
-    """Which member of a tuple; None where the value is a tensor."""
+    item: int | str | None
+    """Which member of a tuple, or the name of an argument; None where the value is a tensor."""
     call: int | None
     """Which call of a module that runs several times in one forward; None where it runs once."""
 

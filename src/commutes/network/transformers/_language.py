@@ -1,0 +1,209 @@
+"""A language model as a network: prompts in, the answers' tokens out, places by name and by meaning."""
+
+from __future__ import annotations
+
+from collections.abc import Hashable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import torch
+from torch import nn
+
+from commutes.errors import NetworkError, SiteError
+from commutes.network._site import Place, Position
+from commutes.network.transformers._anatomy import PROBE, Anatomy, anatomy, is_sequence
+from commutes.network.transformers._answers import answer_tokens
+from commutes.network.transformers._names import NAMES
+from commutes.network.transformers._places import Head, is_name, named_place
+from commutes.network.transformers._positions import Meaning, token_position
+from commutes.network.transformers._prompt import Prompt, tokenised
+from commutes.network.transformers._template import Template, template
+
+# Rows of an embedding beyond the tokenizer's tokens: models pad to a multiple, of at most so many.
+_PADDING = 1024
+
+Answers = Mapping[Hashable, str | int] | Sequence[Hashable]
+Chat = Sequence[Mapping[str, str]]
+
+
+@dataclass(frozen=True, eq=False)
+class Language:
+    """How a transformer reads prompts, where its places are, and which tokens are answers."""
+
+    prompt: Prompt
+    anatomy: Anatomy
+    tokens: Mapping[Hashable, int]
+    """Token id of every output value."""
+    order: torch.Tensor
+    """All token ids, the answers' first.  # shape: (vocabulary,)"""
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        """Names of places, each for a layer."""
+        return NAMES
+
+    @property
+    def blocks(self) -> tuple[str, ...]:
+        """Paths of the layers."""
+        return self.anatomy.blocks
+
+    @property
+    def options(self) -> Mapping[str, object]:
+        """What the model is called with beside tensors."""
+        return self.anatomy.options
+
+    @property
+    def read(self) -> int:
+        """Position of the answer among the logits."""
+        return self.prompt.end
+
+    def encode(self, values: Mapping[str, np.ndarray]) -> dict[str, torch.Tensor]:
+        """Prompts as the model takes them: tokens, mask and positions."""
+        return self.prompt.encode(values)
+
+    def ordered(self, logits: torch.Tensor) -> torch.Tensor:
+        """Logits of the whole vocabulary, the answers' first: (n, vocabulary)."""
+        return logits.index_select(-1, self.order.to(logits.device))
+
+    def knows(self, name: str) -> bool:
+        """Whether `name` stands for a place, whatever modules there are."""
+        return is_name(name)
+
+    def place(self, asked: Place, *, layer: int | None, head: Head | None) -> Place:
+        """The place of a name; that of a module path as it stands.
+
+        Raises:
+            SiteError: A layer or head that is not there, or beside a path.
+        """
+        if is_name(asked.moment.path):
+            return named_place(self.anatomy, asked, layer, head)
+        if layer is not None or head is not None:
+            raise SiteError(
+                "layer= and head= go with a name",
+                where=asked.moment.path,
+                got="a module's path",
+                expected=f"one of {', '.join(NAMES)}",
+                fix="choose the head of a module by part=",
+            )
+        return asked
+
+    def positions(
+        self, place: Place, base: Position | Meaning | None, source: Position | Meaning | None
+    ) -> tuple[Position | None, Position | None]:
+        """Positions by meaning, of the base and, where they differ, of the source."""
+        return self._position(place, base), None if source is None else self._position(place, source)
+
+    def _position(self, place: Place, position: Position | Meaning | None) -> Position | None:
+        moment = place.moment
+        shape = self.anatomy.shape(moment.path, moment.side, moment.item)
+        if callable(position):
+            return position
+        if is_sequence(shape) and place.axis in (None, 2, -1):
+            return token_position(self.prompt, position)
+        # Of what is no activation, and of the model's own output, the engine says what is wrong with it.
+        if position is None or (isinstance(position, int) and (shape is None or moment.path == "")):
+            return position
+        raise SiteError(
+            "the place has no token positions",
+            where=str(moment),
+            got="no activations" if shape is None else f"shape {shape} for a prompt of {PROBE} tokens",
+            expected="(batch, tokens, features)",
+            fix="leave position= out, or use the input or output of a projection",
+        )
+
+
+def language(
+    model: nn.Module, tokenizer: Any, *, template: str | Chat | None, answers: Answers | None
+) -> Language:
+    """A Hugging Face model and its fast tokenizer, read through a template.
+
+    Raises:
+        NetworkError: Parts that do not fit together.
+    """
+    _check_tokenizer(tokenizer)
+    if template is None or answers is None:
+        raise NetworkError(
+            "a language model is read through a template and its answers",
+            got="no "
+            + " and no ".join(n for n, v in (("template=", template), ("answers=", answers)) if v is None),
+            expected='template="{a}+{b}=" and answers={value: text of one token}',
+        )
+    words = _words(template, tokenizer)
+    masked = _mask(model, words, tokenizer)
+    body = anatomy(model, last_only=masked is None)
+    _check_vocabulary(model, tokenizer, body.vocabulary)
+    prompt = Prompt(
+        words,
+        tokenizer,
+        body.window,
+        -1 if masked is None else _from_end(words, tokenizer),
+        None if masked is None else tokenizer.mask_token_id,
+    )
+    prompt.check()
+    tokens = answer_tokens(answers, words, tokenizer, mask=masked, vocabulary=body.vocabulary)
+    rest = torch.ones(body.vocabulary, dtype=torch.bool)
+    rest[list(tokens.values())] = False
+    order = torch.cat([torch.tensor(list(tokens.values())), rest.nonzero().squeeze(1)])
+    return Language(prompt, body, tokens, order)
+
+
+def _check_tokenizer(tokenizer: Any) -> None:
+    if not getattr(tokenizer, "is_fast", False):
+        raise NetworkError(
+            "positions by meaning need a fast tokenizer",
+            got="no tokenizer" if tokenizer is None else type(tokenizer).__name__,
+            expected="a transformers.PreTrainedTokenizerFast, which knows the offsets of its tokens",
+            fix="load it with AutoTokenizer.from_pretrained(name, use_fast=True)",
+        )
+
+
+def _check_vocabulary(model: Any, tokenizer: Any, logits: int) -> None:
+    rows = min(model.get_input_embeddings().weight.shape[0], logits)
+    known = len(tokenizer)
+    if not known <= rows <= known + _PADDING:
+        raise NetworkError(
+            "the tokenizer is of another vocabulary than the model",
+            got=f"{known:,} tokens in the tokenizer, {rows:,} in the model",
+            expected="the tokenizer that the model was trained with",
+            fix="load both from one name; after adding tokens call model.resize_token_embeddings(len(tokenizer))",
+        )
+
+
+def _words(given: str | Chat, tokenizer: Any) -> Template:
+    if isinstance(given, str):
+        return template(given)
+    if not getattr(tokenizer, "chat_template", None):
+        raise NetworkError(
+            "the tokenizer has no chat template",
+            got=f"a template of {len(given)} messages",
+            expected="a tokenizer of a chat model",
+            fix="write the prompt as one text",
+        )
+    # The slots go through the chat template as they stand: it is the same for every example.
+    text = tokenizer.apply_chat_template(
+        [dict(message) for message in given], tokenize=False, add_generation_prompt=True
+    )
+    return template(text, chat=True)
+
+
+def _mask(model: Any, words: Template, tokenizer: Any) -> str | None:
+    """The mask's text, for a model that answers in its place."""
+    mask = getattr(tokenizer, "mask_token", None)
+    times = str(words).count(mask) if mask else 0
+    if not type(model).__name__.endswith("ForMaskedLM"):
+        return None
+    if times != 1:
+        raise NetworkError(
+            "a masked language model answers in place of its mask",
+            where=str(words),
+            got=f"{times} masks in the template",
+            expected=f"one {mask}" if mask else "a tokenizer with a mask token",
+        )
+    return mask
+
+
+def _from_end(words: Template, tokenizer: Any) -> int:
+    filled = words.written(dict.fromkeys(words.slots, "0"))
+    ids = tokenised(tokenizer, [filled], special=not words.chat)[0].ids
+    return ids.index(tokenizer.mask_token_id) - len(ids)

@@ -1,0 +1,67 @@
+"""Models and tokenizers from the Hugging Face hub, its cache or a folder."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Mapping
+from typing import Any
+
+import torch
+
+from commutes.errors import NetworkError
+
+
+def pretrained(
+    name: str,
+    *,
+    revision: str | None,
+    dtype: str | torch.dtype | None,
+    device_map: str | Mapping[str, int | str] | None,
+) -> tuple[Any, Any]:
+    """The model in evaluation mode, and its fast tokenizer. Code of the repository's own is never run.
+
+    Raises:
+        NetworkError: Not to be had, or not without running code of its own.
+    """
+    from transformers import AutoConfig, AutoModelForCausalLM, AutoModelForMaskedLM, AutoTokenizer
+
+    chosen: dict[str, Any] = {"revision": revision or "main", "trust_remote_code": False}
+    config: Any = _had(name, lambda: AutoConfig.from_pretrained(name, **chosen))
+    masked = any(kind.endswith("ForMaskedLM") for kind in config.architectures or ())
+    weights: dict[str, Any] = {} if dtype is None else {"dtype": dtype}
+    if device_map is not None:
+        weights["device_map"] = device_map
+    tokenizer = _had(name, lambda: AutoTokenizer.from_pretrained(name, use_fast=True, **chosen))
+    make: Any = AutoModelForMaskedLM if masked else AutoModelForCausalLM
+    model = _had(name, lambda: make.from_pretrained(name, **chosen, **weights))
+    return model.eval(), tokenizer
+
+
+def _had(name: str, load: Callable[[], Any]) -> Any:
+    try:
+        return load()
+    except OSError as error:
+        offline = os.environ.get("HF_HUB_OFFLINE", "0").upper() in ("1", "ON", "YES", "TRUE")
+        raise NetworkError(
+            "the model cannot be had",
+            where=name,
+            got=_first_line(error) + ("; offline, by HF_HUB_OFFLINE" if offline else ""),
+            expected="a repository of the hub, one in its cache, or a folder made by save_pretrained",
+            fix=f"fetch it where there is a network: hf download {name}"
+            if offline
+            else "check the name and revision",
+        ) from error
+    except ValueError as error:
+        if "trust_remote_code" not in str(error):
+            raise
+        raise NetworkError(
+            "the model asks to run code of its own",
+            where=name,
+            got="a repository with Python code",
+            expected="an architecture that transformers has",
+            fix="load the model yourself if you trust it, and give it as Network(model, tokenizer, ...)",
+        ) from error
+
+
+def _first_line(error: Exception) -> str:
+    return str(error).strip().splitlines()[0][:200] if str(error).strip() else type(error).__name__
