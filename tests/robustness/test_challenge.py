@@ -160,7 +160,7 @@ def test_nothing_of_the_network_is_looked_at_before_the_claim_is_fixed_and_the_o
 
         monkeypatch.setattr(challenge_module, name, wrapper)
 
-    for name in ("fixed_claim", "adequacy_of", "opened", "evaluate"):
+    for name in ("fixed_claim", "adequacy_of", "opened", "measure"):
         noted(name)
     handle = case.network.module.register_forward_pre_hook(lambda *_: events.append("forward"))
     try:
@@ -168,14 +168,14 @@ def test_nothing_of_the_network_is_looked_at_before_the_claim_is_fixed_and_the_o
     finally:
         handle.remove()
     first = events.index("forward")
-    assert events[:first] == ["fixed_claim", "adequacy_of", "opened", "evaluate"]
+    assert events[:first] == ["fixed_claim", "adequacy_of", "opened", "measure"]
 
 
 @pytest.mark.parametrize("bad", ["train", "select"])
 def test_a_refused_challenge_opens_nothing_and_runs_nothing(case, monkeypatch, bad):
     case, claim = case
     monkeypatch.setattr(challenge_module, "opened", lambda *a: pytest.fail("opened"))
-    monkeypatch.setattr(challenge_module, "evaluate", lambda *a, **k: pytest.fail("evaluated"))
+    monkeypatch.setattr(challenge_module, "measure", lambda *a, **k: pytest.fail("evaluated"))
     position = ("train", "select").index(bad)
     word = ("fitted", "selected")[position]
     said = message(DataError, lambda: quick((case, claim), test=case.parts[position]))

@@ -1,10 +1,11 @@
 """Interchange-intervention accuracy and its companions."""
 
 from commutes.evaluation._answers import OTHER, Answers, answers_of
-from commutes.evaluation._evaluation import DRAWS, Evaluation, evaluate
+from commutes.evaluation._evaluation import DRAWS, Evaluation, evaluate, label_of, measure
 from commutes.evaluation._floors import not_excluded, random_maps
+from commutes.evaluation._looks import look, looks
 from commutes.evaluation._predictions import Bench, bench, clean_logits
-from commutes.evaluation._rates import GATED, Cell, Change, Worst, cell_rows, rate_of
+from commutes.evaluation._rates import GATED, Cell, Change, Worst, cell_rows, is_gated, rate_of
 
 __all__ = [
     "DRAWS",
@@ -21,6 +22,11 @@ __all__ = [
     "cell_rows",
     "clean_logits",
     "evaluate",
+    "is_gated",
+    "label_of",
+    "look",
+    "looks",
+    "measure",
     "not_excluded",
     "random_maps",
     "rate_of",

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, replace
 from typing import Any
@@ -14,6 +15,7 @@ from commutes.counterfactuals import Counterfactuals
 from commutes.engine import BUDGET
 from commutes.errors import DataError
 from commutes.evaluation._floors import floors, not_excluded
+from commutes.evaluation._looks import look
 from commutes.evaluation._predictions import Bench, bench
 from commutes.evaluation._rates import (
     Cell,
@@ -21,7 +23,9 @@ from commutes.evaluation._rates import (
     Worst,
     cells,
     directions,
+    is_effective,
     natural,
+    natural_mean,
     rate_of,
     transitions,
     worst,
@@ -51,7 +55,9 @@ class Evaluation:
     effective: Rate
     """On pairs whose expected answer is not the base's."""
     natural: Mapping[str, tuple[float, float, float] | None]
-    """Per swapped set: mean over strata with the distribution's weights, low, high."""
+    """Per swapped set: mean over pairs with the distribution's weights, low, high."""
+    natural_mean: tuple[float, float, float] | None
+    """The mean of `natural` over the swapped sets, low, high."""
     cells: tuple[Cell, ...]
     worst: Worst | None
     variables: Mapping[str, Rate]
@@ -61,12 +67,17 @@ class Evaluation:
     not_excluded: Mapping[str, list[str]]
     self_checks: Mapping[str, float | Rate | None]
 
+    @property
+    def ungated(self) -> tuple[tuple[str, str], ...]:
+        """(swapped set, stratum) where the answer must change, which has weight, and too little data for a gate."""
+        return tuple(
+            (cell.swap, cell.stratum)
+            for cell in self.cells
+            if is_effective(cell.stratum) and cell.weight > 0 and cell.status != "gated"
+        )
+
     def record(self) -> dict[str, Any]:
         """Plain values, for JSON."""
-        measured = [v for v in self.natural.values() if v is not None]
-        mean = (
-            tuple(float(x) for x in np.mean(measured, axis=0)) if len(measured) == len(self.natural) else None
-        )
         return {
             "n": len(self.pairs),
             "distinct_inputs": len(self.pairs.ids),
@@ -76,7 +87,7 @@ class Evaluation:
             "census": self.pairs.complete,
             "accuracy": self.accuracy.as_dict(),
             "overall": self.overall.as_dict(),
-            "natural": dict(zip(("rate", "low", "high"), mean or (None, None, None), strict=True)),
+            "natural": dict(zip(("rate", "low", "high"), self.natural_mean or (None,) * 3, strict=True)),
             "effective": self.effective.as_dict(),
             "cells": [_cell_record(cell) for cell in self.cells],
             "worst": None if self.worst is None else _worst_record(self.worst),
@@ -125,10 +136,25 @@ def evaluate(
 
     See Causal Abstractions of Neural Networks, arXiv 2106.02997.
     """
-    featurizers = alignment.featurizers
-    label = _label(alignment, pairs, census=census)
+    alignment.featurizers  # noqa: B018 - an alignment that is not fitted is refused before anything is counted
+    label = label_of(alignment, pairs, census=census)
+    if not label:
+        look(alignment.network, pairs.input_ids)
+    return measure(alignment, pairs, label=label, seed=seed, target=target, budget=budget)
+
+
+def measure(
+    alignment: Alignment,
+    pairs: Counterfactuals,
+    *,
+    label: str,
+    seed: int,
+    target: float,
+    budget: int = BUDGET,
+) -> Evaluation:
+    """`evaluate` without its refusals, and without counting the look: for whoever has seen to both."""
     prepared = bench(alignment, pairs, budget=budget)
-    answered = prepared.answered(featurizers)
+    answered = prepared.answered(alignment.featurizers)
     beside = floors(alignment, prepared, draws=DRAWS, seed=seed)
     return _measured(alignment, prepared, answered, beside, label=label, target=target)
 
@@ -155,7 +181,8 @@ def _measured(
         accuracy=rate(prepared.right, census=pairs.complete),
         overall=rate_of(hits, pairs),
         effective=rate_of(hits, pairs, effective),
-        natural=natural(found),
+        natural=natural(hits, pairs),
+        natural_mean=natural_mean(hits, pairs),
         cells=tuple(found),
         worst=worst(found, hits, pairs),
         variables={name: rate_of(hits, pairs, rows) for name, rows in by_swap.items()},
@@ -167,7 +194,8 @@ def _measured(
     )
 
 
-def _label(alignment: Alignment, pairs: Counterfactuals, *, census: bool) -> str:
+def label_of(alignment: Alignment, pairs: Counterfactuals, *, census: bool) -> str:
+    """How the number may be read; refuses inputs that were fitted on, except in a census that says so."""
     used = pairs.input_ids
     fitted = int(np.isin(used, alignment.fitted_ids).sum())
     if fitted and not (census and pairs.complete):
@@ -193,14 +221,21 @@ def _label(alignment: Alignment, pairs: Counterfactuals, *, census: bool) -> str
 
 
 def _floor_rate(drawn: np.ndarray, pairs: Counterfactuals) -> Rate:
-    """The rate over all draws. The draws of one pair share its inputs, and so a cluster."""
-    members = np.tile(pairs.members, (len(drawn), 1))
-    if not pairs.complete or len(drawn) == 1:
-        return rate(drawn.reshape(-1), members, census=pairs.complete)
-    # All pairs are there, but not all subspaces: what varies is the draw.
-    total, seen = rate(drawn.reshape(-1)), mean_interval(drawn.mean(axis=1), limits=(0, 1))
+    """The rate over all draws; of several draws with the spread between them and that over pairs in quadrature."""
+    # The draws of one pair share its inputs, and so a cluster.
+    total = rate(drawn.reshape(-1), np.tile(pairs.members, (len(drawn), 1)), census=pairs.complete)
+    if len(drawn) == 1:
+        return total
+    # All pairs may be there, but never all subspaces.
+    spread, mean = mean_interval(drawn.mean(axis=1), limits=(0, 1)), total.rate
     return replace(
-        total, low=seen.low, high=seen.high, lower=seen.lower, upper=seen.upper, clusters=len(drawn)
+        total,
+        low=max(0.0, mean - math.hypot(mean - total.low, mean - spread.low)),
+        high=min(1.0, mean + math.hypot(total.high - mean, spread.high - mean)),
+        lower=max(0.0, mean - math.hypot(mean - total.lower, mean - spread.lower)),
+        upper=min(1.0, mean + math.hypot(total.upper - mean, spread.upper - mean)),
+        method="dyadic" if total.method == "census" else total.method,
+        clusters=len(drawn),
     )
 
 

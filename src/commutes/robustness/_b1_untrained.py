@@ -30,17 +30,17 @@ def untrained(case: Case) -> Outcome:
         reason = f"{len(behaving)} of {len(found)} re-initialised networks still answer as the algorithm does"
         return Outcome(Answer.VACUOUS, "re-initialising leaves the behaviour as it was", reason=reason)
 
-    def answer_at(alpha: float) -> Answer:
-        null = null_interval(found, alpha)
-        claim = rate(case.evaluation.hits, case.test.members, census=case.test.complete, alpha=alpha)
-        answers = {gate(gap(claim, null), least, side=">"), gate(null, target, side="<")}
-        order = (Answer.REFUTED, Answer.INCONCLUSIVE, Answer.SUPPORTED)
-        return next(answer for answer in order if answer in answers)
-
     null = null_interval(found, ALPHA)
     difference = gap(case.evaluation.overall, null)
+
+    def refuted_at(alpha: float) -> bool:
+        # Two gates stand behind the one answer.
+        again = null_interval(found, alpha / 2)
+        claim = rate(case.evaluation.hits, case.test.members, census=case.test.complete, alpha=alpha / 2)
+        return _weaker(gap(claim, again), again, least, target) is Answer.REFUTED
+
     return Outcome(
-        answer_at(ALPHA),
+        _weaker(difference, null, least, target),
         f"overall {case.evaluation.overall}; {len(found)} refits on untrained networks {null}:"
         f" gap {said(difference)}, at least {show(least)}",
         {
@@ -54,9 +54,14 @@ def untrained(case: Case) -> Outcome:
             "least": least,
         },
         forward_passes=sum(len(r.test) + r.forward_passes for r in found),
-        # Two gates stand behind the one answer.
-        refuted_at=lambda alpha: answer_at(alpha / 2) is Answer.REFUTED,
+        refuted_at=refuted_at,
     )
+
+
+def _weaker(difference: Interval, null: Interval, least: float, target: float) -> Answer:
+    """The weaker answer of the two gates: the gap is large enough, and the null does not reach the target."""
+    answers = {gate(difference, least, side=">"), gate(null, target, side="<")}
+    return next(a for a in (Answer.REFUTED, Answer.INCONCLUSIVE, Answer.SUPPORTED) if a in answers)
 
 
 def null_interval(found: Sequence[Refit], alpha: float) -> Interval:

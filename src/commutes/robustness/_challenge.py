@@ -14,7 +14,7 @@ from commutes.algorithm import Algorithm
 from commutes.alignment import Alignment
 from commutes.counterfactuals import Counterfactuals
 from commutes.errors import AlignmentError, DataError
-from commutes.evaluation import bench, evaluate
+from commutes.evaluation import bench, label_of, measure
 from commutes.report import CATALOGUE
 from commutes.robustness._a3_adequacy import adequacy_of
 from commutes.robustness._case import Case, Outcome, Progress, Thresholds
@@ -82,7 +82,8 @@ def challenge(
     # Whether the data can tell the claim from its rivals is known from labels alone, before the network runs.
     adequate = adequacy_of(test, thresholds.adequacy, rivals)
     count = opened(alignment, test, claim, ledger)
-    evaluation = evaluate(alignment, test, census=test.complete, seed=seed, target=target)
+    label = label_of(alignment, test, census=test.complete)
+    evaluation = measure(alignment, test, label=label, seed=seed, target=target)
 
     @cache
     def nulls() -> list[Refit]:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections import Counter
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -13,20 +12,18 @@ from typing import Any
 import numpy as np
 import torch
 
+from commutes.algorithm import Algorithm
 from commutes.alignment import Alignment
 from commutes.counterfactuals import Counterfactuals
 from commutes.engine import Featurizer
 from commutes.errors import ArtefactError
+from commutes.evaluation import look, looks
 from commutes.features import Neurons, Subspace
 from commutes.report import read_bytes, write_text
 from commutes.robustness._case import Thresholds
 from commutes.training import Settings
 
 LEDGER = "openings.json"
-
-# How often each set of pairs was opened in this process; across processes a ledger keeps the count. By what the
-# pairs are, not by which object holds them: drawing the same pairs again is no way to look twice.
-_opened: Counter[str] = Counter()
 
 
 @dataclass(frozen=True)
@@ -100,7 +97,8 @@ def opened(alignment: Alignment, test: Counterfactuals, claim: Claim, ledger: Pa
         claim: What is written beside the count.
         ledger: A folder that keeps the count across processes.
     """
-    here = looks(alignment.network, test.input_ids) + 1
+    look(alignment.network, test.input_ids)
+    here = looks(alignment.network, test.input_ids)
     if ledger is None:
         return here
     pairs = pairs_hash(test)
