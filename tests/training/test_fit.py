@@ -85,6 +85,7 @@ def test_maps_are_detached_orthonormal_and_of_the_right_shape(case):
     (basis,) = (m.reader for m in quick(case).featurizers)
     assert basis.shape == (6, 2)
     assert not basis.requires_grad
+    assert basis.is_contiguous()
     assert torch.allclose(basis.T @ basis, torch.eye(2), atol=1e-6)
 
 

@@ -39,5 +39,6 @@ def random_raw(width: int, k: int, seed: int, *, dtype: torch.dtype = torch.floa
 
 def rotation(raw: torch.Tensor) -> Subspace:
     """The orthogonal map that a raw parameter stands for."""
-    basis = orthonormal(raw)
+    # In the layout in which a file gives it back: in another one products round otherwise.
+    basis = orthonormal(raw).contiguous()
     return Subspace(basis, basis)
