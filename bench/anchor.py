@@ -8,8 +8,8 @@ them again. One row per (task, layer, k, network), as JSON; bench/anchor_page.py
     python bench/anchor.py --only layer=1,k=8,network=0         one row, printed
     python bench/anchor.py --smoke                              a small form, seconds; a test recomputes it
 
-The ten networks of a cell are fitted as one batch whose pairs are chosen by one generator, so a row is
-computed together with its nine fellows, and `--only` fits all ten and measures one.
+The ten networks of a cell are fitted as one batch. Each gets what it would get alone but for rounding, which
+depends on the size of a batch; `--only` therefore fits all ten and measures one.
 """
 
 from __future__ import annotations
@@ -29,7 +29,8 @@ from typing import Any
 import torch
 from anchor_pairs import SHARES, TASKS, Counts, Data, draw
 from provenance import ROOT, dumped, library_hash, provenance, say
-from safetensors.torch import load_file, save_file
+from safetensors import safe_open
+from safetensors.torch import save_file
 
 from commutes.algorithm import Algorithm
 from commutes.alignment import Alignment
@@ -40,11 +41,13 @@ from commutes.stats import rate
 from commutes.training import Settings, fit_many
 
 FIT = Settings(steps=1_500, lr=1e-2, batch=512, starts=1, every=100)
+# Layer and settings of other fits of both equalities with k = 8.
 BUDGETS = (
-    replace(FIT, steps=3_000),
-    replace(FIT, lr=1e-3),
-    replace(FIT, lr=1e-3, steps=6_000),
-    replace(FIT, starts=3),
+    (1, replace(FIT, steps=3_000)),
+    (1, replace(FIT, lr=1e-3)),
+    (1, replace(FIT, lr=1e-3, steps=6_000)),
+    (1, replace(FIT, starts=3)),
+    (3, replace(FIT, lr=1e-3, steps=6_000)),
 )
 
 
@@ -66,8 +69,7 @@ class Config:
     published_select: int = 4_000
     published_test: int = 10_000
     fit: Settings = FIT
-    budgets: tuple[Settings, ...] = BUDGETS
-    """Other fits of both equalities at layer 1 with k = 8."""
+    budgets: tuple[tuple[int, Settings], ...] = BUDGETS
 
     def counts(self, task: str) -> Counts:
         """How many pairs a task has."""
@@ -102,27 +104,24 @@ def hypothesis() -> ModuleType:
     return module
 
 
-def trained(eq: ModuleType, config: Config, cache: Path | None) -> list[Network]:
-    """The networks, trained together as one batch; read from `cache` where it has them."""
+def trained(eq: ModuleType, config: Config, cache: Path | None) -> tuple[list[Network], float]:
+    """The networks, trained together as one batch, and how long it took; read from `cache` if it is there."""
     networks = [eq.anchor_network(eq.anchor_algorithm(), seed=s) for s in range(config.networks)]
     if cache is not None and cache.exists():
-        kept = load_file(cache)
-        for i, network in enumerate(networks):
-            own = {name: kept[f"{i}.{name}"] for name in network.module.state_dict()}
-            network.module.load_state_dict(own)
-        return networks
+        with safe_open(cache, "pt") as kept:
+            for i, network in enumerate(networks):
+                own = {name: kept.get_tensor(f"{i}.{name}") for name in network.module.state_dict()}
+                network.module.load_state_dict(own)
+            return networks, float(kept.metadata()["seconds"])
     begin = time.perf_counter()
-    networks = eq.anchor_train_many(
-        networks,
-        seeds=range(config.networks),
-        draws=config.draws,
-        epochs=config.epochs,
-    )
-    say(f"trained {config.networks} networks in {time.perf_counter() - begin:.0f} s")
+    seeds = range(config.networks)
+    networks = eq.anchor_train_many(networks, seeds=seeds, draws=config.draws, epochs=config.epochs)
+    seconds = time.perf_counter() - begin
+    say(f"trained {config.networks} networks in {seconds:.0f} s")
     if cache is not None:
         tensors = {f"{i}.{k}": t for i, n in enumerate(networks) for k, t in n.module.state_dict().items()}
-        save_file(tensors, cache)
-    return networks
+        save_file(tensors, cache, metadata={"seconds": f"{seconds:.0f}"})
+    return networks, seconds
 
 
 def claim(network: Network, algorithm: Algorithm, task: str, layer: int, k: int) -> Alignment:
@@ -199,7 +198,7 @@ def experiment(config: Config, only: Mapping[str, Any], work: Path | None, code:
     eq = hypothesis()
     if work is not None:
         work.mkdir(parents=True, exist_ok=True)
-    networks = trained(eq, config, None if work is None else work / "networks.safetensors")
+    networks, seconds = trained(eq, config, None if work is None else work / "networks.safetensors")
     found: dict[str, list[dict[str, Any]]] = {"rows": [], "budgets": []}
     for task in config.tasks:
         jobs = [
@@ -209,7 +208,7 @@ def experiment(config: Config, only: Mapping[str, Any], work: Path | None, code:
             if only.get("task", task) == task and only.get("layer", layer) == layer and only.get("k", k) == k
         ]
         if task == "both" and not only:
-            jobs += [("budgets", 1, 8, settings) for settings in config.budgets]
+            jobs += [("budgets", layer, 8, settings) for layer, settings in config.budgets]
         if not jobs:
             continue
         algorithm = eq.anchor_algorithm() if task == "both" else eq.anchor_control()
@@ -219,7 +218,8 @@ def experiment(config: Config, only: Mapping[str, Any], work: Path | None, code:
         say(task, f"pairs drawn in {time.perf_counter() - begin:.0f} s")
         for kind, layer, k, settings in jobs:
             found[kind] += _kept(work, code, networks, pairs, (task, layer, k), settings, only.get("network"))
-    return {"config": asdict(config), "shares": SHARES, **found}
+    made = {"seconds": round(seconds), "fingerprints": [network.fingerprint for network in networks]}
+    return {"config": asdict(config), "shares": SHARES, "networks": made, **found}
 
 
 def _kept(
