@@ -58,7 +58,7 @@ READING = """\
   networks is .12, that of one network's rate over its pairs at most .005.
 - **Layer 3 does not agree to the digit.** Our means are higher by .008 to .022 and the intervals leave out 0. The
   published learning rate with 6,000 steps gives nearly the same mean as our fit (.515 and .520), so the learning rate
-  is not the reason; which of the differences listed below is, we have not tested. Neither is far from doing nothing,
+  alone is not the reason; the other differences listed below we have not tested. Neither mean is far from doing nothing,
   which is right on half of the pairs.
 - **1.00 is not the typical result.** At layer 1, k = 8, the best of our ten networks reaches .995 (.998 with twice
   the steps) and the least .556; in the rerun .975 and .719. Our least is number 4, which is also the least accurate
@@ -70,7 +70,8 @@ READING = """\
 - **With independent sources the same variable is no negative control.** Natural IIA reaches .87 at layer 1, k = 8
   (mean over networks). A swap that always makes left come out false would be right on every pair, whatever it takes
   from the source, and the expected answers here cannot tell that from carrying w. We have not looked at what the
-  fits do. The worst cell, .62, stays below a target of .90. What makes the identity of the first argument a negative control is how its sources are drawn.
+  fits do. The worst cell, .62, stays below a target of .90. What makes
+  the identity of the first argument a negative control is how its sources are drawn.
 - **Budget.** At layer 1, k = 8, twice the steps raise the mean by .020 [.006, .034] and three starts by .009
   [-.004, .023]. At 1e-3, the rerun's learning rate, 1,500 steps lose .114 [.068, .161] and 6,000 lose .052
   [-.001, .104]. These differences are network by network, the others in this page are not. Only
