@@ -58,8 +58,8 @@ READING = """\
   networks is .12, that of one network's rate over its pairs at most .005.
 - **Layer 3 does not agree to the digit.** Our means are higher by .008 to .022 and the intervals leave out 0. The
   published learning rate with 6,000 steps gives nearly the same mean as our fit (.515 and .520), so the learning rate
-  alone is not the reason; the other differences listed below we have not tested. Neither mean is far from doing nothing,
-  which is right on half of the pairs.
+  alone is not the reason; the other differences listed below we have not tested. Neither mean is far from doing
+  nothing, which is right on half of the pairs.
 - **1.00 is not the typical result.** At layer 1, k = 8, the best of our ten networks reaches .995 (.998 with twice
   the steps) and the least .556; in the rerun .975 and .719. Our least is number 4, which is also the least accurate
   network (.9981); no budget that we tried brings it above .60.
