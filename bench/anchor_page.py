@@ -76,7 +76,7 @@ def page(result: Mapping[str, Any]) -> str:
             f"Made by `{result['command']}`, this page of it by `python bench/anchor_page.py docs/anchor.json`; "
             f"torch {result['versions']['torch']}, one thread, on a machine that others used too "
             f"{result['networks']['seconds']:,} s to train the networks and {result['seconds']:,} s for the rest, "
-            "in two sittings; "
+            "in two parts; "
             f"SHA-256 of src/commutes and algorithms/equality.py {result['code']['sha256'][:16]}. Every row, with "
             "seeds and settings, is in `anchor.json`; `python bench/anchor.py --only task=both,layer=1,k=8,network=0` "
             "computes one again.",

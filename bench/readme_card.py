@@ -57,7 +57,7 @@ def card() -> str:
         try:
             with contextlib.redirect_stdout(printed):
                 exec(compile(code(), "README.md", "exec"), names)
-            assert Path("runs/equality/report.json").is_file()
+            assert Path("reports/equality/report.json").is_file()
         finally:
             os.chdir(before)
     return str(names["report"])
