@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import copy
-import hashlib
 from collections.abc import Callable, Hashable, Mapping, Sequence
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any, Literal, cast
@@ -23,6 +22,7 @@ from commutes.network._admit import (
     refuse_both,
     unread,
 )
+from commutes.network._fingerprint import fingerprint
 from commutes.network._inputs import Inputs, encoded
 from commutes.network._probe import ModuleCall, check_mode, probe
 from commutes.network._reinitialise import reinitialise
@@ -216,14 +216,12 @@ class Network:
 
     @property
     def fingerprint(self) -> str:
-        """SHA-256 over the module's structure, names, shapes and values of its parameters and buffers."""
-        digest = hashlib.sha256(repr([(p, type(m).__qualname__) for p, m in self._modules.items()]).encode())
-        for key, tensor in self.module.state_dict().items():
-            if isinstance(tensor, torch.Tensor):
-                plain = tensor.detach().cpu().contiguous()
-                digest.update(f"{key} {tuple(plain.shape)} {plain.dtype}".encode())
-                digest.update(plain.reshape(-1).view(torch.uint8).numpy().tobytes())
-        return digest.hexdigest()
+        """SHA-256 over the module's structure, weights and plain attributes, and over how it is read.
+
+        `read`, `answers` and `blocks` are in it, and the code of `encode` and `decode` with the plain values, arrays
+        and tensors that they carry (their names where they have no Python code).
+        """
+        return fingerprint(self)
 
     def encode(self, values: Mapping[str, np.ndarray]) -> Inputs:
         """The inputs as the module takes them.
