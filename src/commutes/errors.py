@@ -21,7 +21,10 @@ __all__ = [
     "SpecError",
     "StatisticsError",
     "StoreError",
+    "is_out_of_memory",
+    "memory_error",
     "nearest",
+    "similar",
 ]
 
 
@@ -128,6 +131,10 @@ class CommutesWarning(UserWarning):
     """Something that the user should know and that does not stop the work."""
 
 
+# Of names that are less alike than this one is no misspelling of the other.
+_LIKE = 0.4
+
+
 def nearest(name: str, names: Iterable[str], n: int = 1) -> list[str]:
     """The `n` members of `names` that are spelt most like `name`, best first.
 
@@ -135,3 +142,35 @@ def nearest(name: str, names: Iterable[str], n: int = 1) -> list[str]:
     ['left']
     """
     return difflib.get_close_matches(name, list(names), n=n, cutoff=0.0)
+
+
+def similar(name: str, names: Iterable[str]) -> str | None:
+    """The member of `names` that `name` may be a misspelling of; None where nothing is like it.
+
+    >>> similar("lefft", ["left", "right"]), similar("nope", ["boolean"])
+    ('left', None)
+    """
+    close = difflib.get_close_matches(name, list(names), n=1, cutoff=_LIKE)
+    return close[0] if close else None
+
+
+def is_out_of_memory(error: BaseException) -> bool:
+    """Whether a device or the machine had no room, by the exceptions of Python and torch (not imported here)."""
+    if isinstance(error, MemoryError) or type(error).__name__ == "OutOfMemoryError":
+        return True
+    words = str(error).lower()
+    return isinstance(error, RuntimeError) and (
+        "out of memory" in words or "can't allocate memory" in words or "not enough memory" in words
+    )
+
+
+def memory_error(error: BaseException, *, where: str | None = None) -> FitError:
+    """That there was no room, and what takes less of it."""
+    lines = str(error).splitlines()
+    return FitError(
+        "out of memory",
+        where=where,
+        got=f"{type(error).__name__}: {lines[0]}" if lines else type(error).__name__,
+        expected="a batch and a network that fit into the memory of the device",
+        fix="use a smaller batch (batch= or --set fit.batch=64), fewer starts, or fewer pairs",
+    )

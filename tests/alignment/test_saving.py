@@ -223,3 +223,11 @@ def test_a_record_that_does_not_fit_its_tensors_is_refused(case, tmp_path):
     record["groups"][0]["features"] = "reversible network"
     rewritten(tmp_path, groups=record["groups"])
     assert "reversible network" in refused(tmp_path, case)
+
+
+def test_a_folder_that_is_a_file_is_told(case, tmp_path):
+    _, claim = case
+    (tmp_path / "taken").write_text("mine")
+    with pytest.raises(ArtefactError, match="the folder cannot be made: there is a file of that name"):
+        save(claim, tmp_path / "taken")
+    assert (tmp_path / "taken").read_text() == "mine"

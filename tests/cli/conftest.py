@@ -66,6 +66,7 @@ class FakeJob:
 
     record: dict[str, Any]
     status: int = 0
+    report: Any = "made by this start"
     calls: list[dict[str, Any]] = field(default_factory=list)
     work: Callable[..., None] | None = None
 

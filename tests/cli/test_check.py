@@ -59,9 +59,108 @@ def test_a_census_has_one_part(command, project):
 def test_what_cannot_be_run_is_told(command, project, override, words):
     ended = command("check", "and_or.toml", "--set", override)
     assert ended.status == 2
-    assert ended.out == ""
     assert ended.err.startswith(f"error: {words}\n")
     assert f"where:    --set {override}" in ended.err
+
+
+def test_what_needs_no_network_is_said_before_its_error(command, project):
+    override = "claim.layers=[0,7]"
+    ended = command("check", "and_or.toml", "--set", override)
+    assert ended.out.startswith("spec       and_or.toml is valid\nalgorithm  gate: 216 inputs")
+    assert "coverage   of what is measured" in ended.out
+    assert "untrained: every place" not in ended.out
+    assert command("check", "and_or.toml", "--json", "--set", override).out == ""
+    assert command("check", "and_or.toml", "--set", "claim.layers=[true]").out == ""
+
+
+def test_too_few_pairs_for_a_gate_are_told(command, project):
+    said = command("check", "and_or.toml", "--set", "data.pairs=400").out
+    (line,) = [line.strip() for line in said.splitlines() if "too few:" in line]
+    assert line == (
+        "too few: 30 pairs per cell (4 of 4 cells), 59 are needed to pass a gate: data.pairs of at least 800"
+    )
+    enough = command("check", "and_or.toml", "--set", "data.pairs=800")
+    assert "too few:" not in enough.out
+    assert json.loads(command("check", "and_or.toml", "--json").out)["data"]["too_few"] == line
+
+
+def test_joint_swaps_are_in_the_plan(command, project):
+    file = project / "gate.py"
+    old = 'gate.add("out", both, c, f=lambda both, c: both or c % 3 == 0'
+    new = (
+        'third = gate.add("third", c, f=lambda c: c % 3 == 0, domain=[False, True])\n'
+        '    gate.add("out", both, third, f=lambda both, third: both or third'
+    )
+    file.write_text(file.read_text().replace(old, new))
+    sets = ("--set", 'claim.variables=["both", "third"]', "--set", 'claim.joint=[["both", "third"]]')
+    ended = command("check", "and_or.toml", *sets)
+    assert ended.status == 0
+    assert "both+third" in ended.out
+
+
+def test_a_users_encode_that_raises_is_told_with_its_line(command, project):
+    file = project / "gate.py"
+    file.write_text(file.read_text().replace('for name in "abc"', 'for name in "abd"'))
+    row = next(i for i, text in enumerate(file.read_text().splitlines(), 1) if '"abd"' in text)
+    for name in ("check", "sites", "run"):
+        ended = command(name, "and_or.toml")
+        assert ended.status == 2
+        lines = ended.err.splitlines()
+        assert lines[0] == "error: the hypothesis file raised"
+        assert f"{file}, line {row}: return torch.tensor(" in lines[1]
+        assert lines[2] == "  got:      KeyError: 'd'"
+        assert "Traceback" not in ended.err
+    assert "Traceback" in command("sites", "and_or.toml", "--debug").err
+
+
+def test_a_users_forward_that_raises_is_told_with_its_line(command, project):
+    file = project / "gate.py"
+    text = file.read_text().replace("return self.head(x)", "return self.heads(x)")
+    file.write_text(text)
+    row = next(i for i, line in enumerate(text.splitlines(), 1) if "self.heads" in line)
+    ended = command("sites", "and_or.toml")
+    assert ended.status == 2
+    assert f"{file}, line {row}: return self.heads(x)" in ended.err
+    assert "AttributeError: 'Net' object has no attribute 'heads'" in ended.err
+
+
+def test_a_module_made_of_torchs_own_that_raises_is_theirs_too(command, project):
+    file = project / "gate.py"
+    text = file.read_text().replace("class Net(nn.Module):", "class Unused(nn.Module):")
+    text = text.replace("module = Net()", "module = nn.Sequential(nn.Linear(4, 2))")
+    file.write_text(text.replace('blocks="layers"', 'blocks=""').replace("range(values)", "range(values)"))
+    ended = command("sites", "and_or.toml")
+    assert ended.status == 2
+    assert ended.err.startswith("error: the network raised when it was run\n")
+    assert f"the module that {file} builds" in ended.err
+    assert "RuntimeError: mat1 and mat2 shapes cannot be multiplied" in ended.err
+
+
+@pytest.mark.parametrize(
+    ("words", "what", "told"),
+    [
+        ("torch.cuda.OutOfMemoryError('CUDA out of memory. Tried')", "out of memory", "use a smaller batch"),
+        ("RuntimeError('[enforce] can\\'t allocate memory')", "out of memory", "use a smaller batch"),
+        ("RuntimeError('No CUDA GPUs are available')", "a device that is not there", "or write cpu"),
+    ],
+)
+def test_memory_and_devices_have_words_of_their_own(command, project, words, what, told):
+    file = project / "gate.py"
+    file.write_text(file.read_text().replace("return self.head(x)", f"raise {words}"))
+    ended = command("sites", "and_or.toml")
+    assert ended.status == 2
+    assert ended.err.startswith(f"error: {what}\n")
+    assert told in ended.err
+
+
+def test_a_width_of_nothing_is_told_with_the_line_and_the_cure(command):
+    ended = command("check", "equality", "--set", "network.options.width=0", "--set", "data.pairs=600")
+    assert ended.status == 2
+    assert ended.err.startswith(
+        "error: these widths make no network with a hidden layer\n  where:    MLP(widths), at "
+    )
+    assert "equality.py, line " in ended.err
+    assert "do:       give every layer at least one unit" in ended.err
 
 
 @pytest.mark.parametrize(

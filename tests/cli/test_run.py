@@ -171,3 +171,25 @@ def test_an_error_in_the_job_is_one_screen(command, project, job):
     assert ended.status == 70
     assert "Traceback" not in ended.err
     assert "Traceback" in command("run", "and_or.toml", "--debug").err
+
+
+def test_a_report_saved_from_python_is_no_run_to_go_on_from(command, project, job):
+    folder = project / "runs" / "and or"
+    folder.mkdir(parents=True)
+    (folder / "report.json").write_text("{}")
+    ended = command("run", "and_or.toml")
+    assert ended.status == 2
+    assert ended.err.startswith("error: a report saved from Python lies in the run folder\n")
+    assert "do:       give another folder with --out" in ended.err
+    assert job.calls == []
+    assert command("run", "and_or.toml", "--out", "elsewhere").status == 0
+
+
+def test_a_run_that_was_finished_before_says_so(command, project, job):
+    job.report = None
+    ended = command("run", "and_or.toml", "--json")
+    assert json.loads(ended.out) == job.record
+    assert ended.err.splitlines() == [
+        f"finished before: this is the card that lies in {Path('runs') / 'and or'}; nothing was run again"
+    ]
+    assert command("run", "and_or.toml", "--quiet").err == ""

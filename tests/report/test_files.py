@@ -6,7 +6,7 @@ import threading
 import pytest
 
 from commutes.errors import ArtefactError
-from commutes.report._files import read_bytes, sha256_of, write_bytes, write_text
+from commutes.report._files import make_folder, read_bytes, sha256_of, whole_folder, write_bytes, write_text
 
 HELLO = "2cf24dba5fb0a30e26e83b2ac5b9e29e1b161e5c1fa7425e73043362938b9824"
 
@@ -133,3 +133,45 @@ def test_a_file_far_too_large_is_refused_unread(tmp_path):
     with pytest.raises(ArtefactError, match="too large to be what it is said to be") as caught:
         read_bytes(tmp_path / "a")
     assert "104,857,600 bytes" in str(caught.value)
+
+
+def test_a_new_folder_appears_whole_or_not_at_all(tmp_path):
+    target = tmp_path / "runs" / "mine"
+    with pytest.raises(RuntimeError), whole_folder(target, "last") as place:
+        (place / "first").write_text("1")
+        assert not target.exists()
+        raise RuntimeError("the disk is full")
+    assert list((tmp_path / "runs").iterdir()) == []
+    with whole_folder(target, "last") as place:
+        (place / "last").write_text("1")
+        assert not target.exists()
+    assert [path.name for path in (tmp_path / "runs").iterdir()] == ["mine"]
+    assert [path.name for path in target.iterdir()] == ["last"]
+
+
+def test_in_a_folder_that_is_there_the_last_file_is_taken_away_first(tmp_path):
+    (tmp_path / "last").write_text("old")
+    (tmp_path / "run.json").write_text("kept")
+    with pytest.raises(RuntimeError), whole_folder(tmp_path, "last") as place:
+        assert place == tmp_path
+        assert [path.name for path in tmp_path.iterdir()] == ["run.json"]
+        raise RuntimeError("killed")
+    assert [path.name for path in tmp_path.iterdir()] == ["run.json"]
+
+
+def test_a_folder_that_is_a_file_is_told(tmp_path):
+    (tmp_path / "taken").write_text("mine")
+    for target in (tmp_path / "taken", tmp_path / "taken" / "run"):
+        with pytest.raises(ArtefactError) as caught, whole_folder(target, "last"):
+            raise AssertionError("there is nothing to write into")
+        assert caught.value.what == "the folder cannot be made: there is a file of that name"
+        assert (caught.value.where, caught.value.got) == (str(tmp_path / "taken"), "a file")
+    with pytest.raises(ArtefactError) as caught:
+        make_folder(tmp_path / "taken" / "run")
+    assert caught.value.got == f"{tmp_path / 'taken'}, which is a file"
+    assert (tmp_path / "taken").read_text() == "mine"
+
+
+def test_a_folder_with_a_nul_is_told(tmp_path):
+    with pytest.raises(ArtefactError, match="the folder cannot be made"):
+        make_folder(tmp_path / "a\0b")

@@ -397,3 +397,20 @@ def test_few_pairs_are_inconclusive_and_exit_with_four():
     assert report.verdict == "inconclusive"
     assert report.exit_status() == 4
     assert "inconclusive" in report.record()["headline"]
+
+
+def test_a_report_is_saved_whole_or_not_at_all(report, tmp_path, monkeypatch):
+    def full(*_, **__):
+        raise OSError(28, "No space left on device")
+
+    (tmp_path / "taken").write_text("mine")
+    text = message(ArtefactError, lambda: report.save(tmp_path / "taken"))
+    assert text.startswith("the folder cannot be made: there is a file of that name")
+    report.save(tmp_path / "run")
+    # The pairs are written before the page and the record.
+    monkeypatch.setattr("commutes.report.tables.write_bytes", full)
+    for folder in ("new", "run"):
+        with pytest.raises(OSError, match="No space left"):
+            report.save(tmp_path / folder)
+        assert not (tmp_path / folder / "report.json").exists()
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["run", "taken"]

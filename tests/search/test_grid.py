@@ -13,6 +13,7 @@ from commutes.search import (
     needed_width,
     read_spec,
     sample_values,
+    swap_sets,
 )
 
 
@@ -89,7 +90,7 @@ def test_the_variables_of_one_place_share_its_width(spec_path):
     [
         ("bothh", "there is no variable bothh", "did you mean both?"),
         ("out", "out is the output of the algorithm", "did you mean both?"),
-        ("a", "a is the input of the algorithm", "did you mean both?"),
+        ("a", "a is the input of the algorithm", "claim one of both"),
     ],
 )
 def test_only_inner_variables_can_be_claimed(spec_path, name, what, fix):
@@ -105,3 +106,40 @@ def test_the_sampled_inputs_follow_their_seed(spec_path):
     first, again, other = (sample_values(algorithm, 20, seed=seed) for seed in (0, 0, 1))
     assert all((first[name] == again[name]).all() for name in "abc")
     assert any((first[name] != other[name]).any() for name in "abc")
+
+
+THREE = [
+    ('gate.add("out", both, c, f=lambda both, c: both or c % 3 == 0',
+     'third = gate.add("third", c, f=lambda c: c % 3 == 0, domain=[False, True])\n'
+     '    gate.add("out", both, third, f=lambda both, third: both or third'),
+]  # fmt: skip
+
+
+def _with_third(spec_path):
+    file = spec_path.parent / "gate.py"
+    for old, new in THREE:
+        file.write_text(file.read_text().replace(old, new))
+
+
+def test_joint_swaps_come_after_each_variable_alone(spec_path):
+    _with_third(spec_path)
+    claim = 'claim.variables=["both", "third"]'
+    spec, algorithm, _ = parts(spec_path, claim, 'claim.joint=[["third", "both"]]')
+    both, third = algorithm["both"], algorithm["third"]
+    assert swap_sets(spec, algorithm) == [{both}, {third}, {both, third}]
+    other, _, _ = parts(spec_path, claim, 'claim.joint=[["both", "third"]]')
+    assert other.fingerprint == spec.fingerprint
+    alone, _, _ = parts(spec_path, claim)
+    assert alone.fingerprint != spec.fingerprint
+    assert swap_sets(alone, algorithm) == [{both}, {third}]
+
+
+def test_a_joint_swap_is_of_claimed_variables(spec_path):
+    _with_third(spec_path)
+    spec, algorithm, _ = parts(spec_path, 'claim.joint=[["both", "third"]]')
+    with pytest.raises(SpecError) as caught:
+        claimed_variables(spec, algorithm)
+    assert caught.value.what == "a joint swap names third, which is not claimed"
+    assert caught.value.where == '--set claim.joint=[["both", "third"]]'
+    assert caught.value.expected == "claimed variables: both"
+    assert caught.value.fix == "did you mean both? otherwise add third to claim.variables or remove it here"

@@ -26,7 +26,7 @@ from commutes.algorithm._order import children, upstream
 from commutes.algorithm._signature import as_domain, check_arity, declared_domain, parameters
 from commutes.algorithm._values import show
 from commutes.algorithm._variable import Kind, Variable
-from commutes.errors import AlgorithmError, DomainError, nearest
+from commutes.errors import AlgorithmError, DomainError, similar
 
 if TYPE_CHECKING:
     import networkx as nx
@@ -182,11 +182,11 @@ class Algorithm:
         name = variable.name if isinstance(variable, Variable) else variable
         found = self._declared.get(name) if isinstance(name, str) else None
         if found is None:
-            near = nearest(str(name), self._declared)
+            near = similar(str(name), self._declared)
             raise AlgorithmError(
                 f"{self.name} has no variable {show(name)}",
-                expected=f"one of {', '.join(self._declared)}" if near else "a declared variable",
-                fix=f"write {near[0]}" if near else "declare it",
+                expected=f"one of {', '.join(self._declared)}" if self._declared else "a declared variable",
+                fix=f"write {near}" if near else "declare it",
             )
         return found
 

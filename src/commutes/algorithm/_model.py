@@ -12,7 +12,7 @@ from commutes.algorithm._domain import Domain
 from commutes.algorithm._mechanism import TABLE_ROWS, Mechanism
 from commutes.algorithm._order import children, cycle, topological, upstream
 from commutes.algorithm._values import show
-from commutes.errors import AlgorithmError, nearest
+from commutes.errors import AlgorithmError, similar
 
 if TYPE_CHECKING:
     from commutes.algorithm._variable import Variable
@@ -126,13 +126,12 @@ def _check_graph(name: str, declared: Mapping[str, Variable], parents: Mapping[s
         for parent in its_parents:
             if parent not in declared:
                 others = [other for other in declared if other != child]
+                close = similar(parent, others)
                 raise AlgorithmError(
                     f"{child} has a parent that is not declared: {parent}",
                     where=f"{child}({', '.join(its_parents)})",
                     expected=f"one of {', '.join(others)}" if others else "a declared variable",
-                    fix=f"write {nearest(parent, others)[0]}, or declare {parent}"
-                    if others
-                    else f"declare {parent}",
+                    fix=f"write {close}, or declare {parent}" if close else f"declare {parent}",
                 )
     loop = cycle(parents)
     if loop is not None:

@@ -19,7 +19,7 @@ from commutes.alignment._alignment import Alignment
 from commutes.errors import AlignmentError, ArtefactError
 from commutes.features import Coordinates, Features, Rotation, Slice, Subspace
 from commutes.network import Moment, Network, Place, Site
-from commutes.report import read_bytes, write_bytes, write_text
+from commutes.report import make_folder, read_bytes, write_bytes, write_text
 
 FORMAT = 1
 # Bytes beyond which a file is no alignment: 64 subspaces of 1,000 dimensions in a network of width 8,000.
@@ -55,7 +55,7 @@ def save(alignment: Alignment, folder: str | Path) -> Path:
     }
     text = json.dumps(record, indent=1, sort_keys=True)
     # Only now, when nothing can be refused any more, is anything written.
-    folder.mkdir(parents=True, exist_ok=True)
+    make_folder(folder)
     write_bytes(folder / TENSORS, data)
     write_text(folder / RECORD, text)
     return folder

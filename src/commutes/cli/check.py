@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 import json
+import math
 from typing import TYPE_CHECKING, Any
 
 from commutes.cli import _output
 from commutes.cli._options import DebugOption, JsonOption, SetOption, SpecArgument
 from commutes.cli._prepared import Prepared, prepared
 from commutes.cli._status import Status, guarded
+from commutes.errors import CommutesError
 
 if TYPE_CHECKING:
+    from commutes.counterfactuals import Counterfactuals
     from commutes.search import Grid
 
 __all__ = ["check"]
@@ -24,13 +27,24 @@ def check(
     ready = prepared(spec, overrides)
     found: dict[str, Any] = {"spec": _spec(ready), "algorithm": _algorithm(ready), "data": _data(ready)}
 
-    from commutes.search import build_network, grid
-
-    network = build_network(ready.hypothesis, ready.spec, ready.algorithm, seed=ready.spec.seed)
-    found["network"] = {"name": network.name, "blocks": list(network.blocks)}
-    found["grid"] = _grid(grid(ready.spec, ready.algorithm, network))
+    try:
+        found |= _network(ready)
+    except CommutesError:
+        # What could be said is said first; a half of the JSON would look like the whole.
+        if not as_json:
+            _output.say(_text(found))
+        raise
     _output.say(json.dumps(found, indent=1) if as_json else _text(found))
     return Status.COMPLETED
+
+
+def _network(ready: Prepared) -> dict[str, Any]:
+    from commutes.search import blamed, build_network, grid
+
+    network = build_network(ready.hypothesis, ready.spec, ready.algorithm, seed=ready.spec.seed)
+    with blamed(ready.hypothesis):
+        places = grid(ready.spec, ready.algorithm, network)
+    return {"network": {"name": network.name, "blocks": list(network.blocks)}, "grid": _grid(places)}
 
 
 def _spec(ready: Prepared) -> dict[str, Any]:
@@ -79,8 +93,9 @@ def _table_size(ready: Prepared, name: str) -> str | None:
 
 def _data(ready: Prepared) -> dict[str, Any]:
     from commutes.counterfactuals import census, counterfactuals, plan
+    from commutes.search import swap_sets
 
-    spec, swap = ready.spec, [{variable} for variable in ready.variables]
+    spec, swap = ready.spec, swap_sets(ready.spec, ready.algorithm)
     planned = plan(
         ready.algorithm,
         target=spec.challenge.target,
@@ -100,14 +115,37 @@ def _data(ready: Prepared) -> dict[str, Any]:
         divided = drawn.split(train=shares.train, select=shares.select, test=shares.test)
         parts = {str(part.part): part for part in divided}
     measured = list(parts.values())[-1]
+    short = None if spec.data.census else _too_few(measured, len(drawn))
     return {
         "pairs": len(drawn),
         "census": spec.data.census,
         "distribution": drawn.distribution,
         "parts": {name: {"pairs": len(part), "inputs": len(part.ids)} for name, part in parts.items()},
+        "too_few": short,
         "plan": str(planned),
         "coverage": str(measured.coverage()),
     }
+
+
+def _too_few(measured: Counterfactuals, asked: int) -> str | None:
+    """What to say where a swap set x stratum of the measured part has too few pairs for a gate."""
+    from commutes.counterfactuals import GATED
+
+    counts = {
+        (swap.label, stratum): int(((measured.swap == s) & (measured.stratum == t)).sum())
+        for s, swap in enumerate(measured.swaps)
+        for t, stratum in enumerate(measured.strata)
+        if measured.weights.get((swap.label, stratum), 0) > 0
+    }
+    low = [cell for cell, count in counts.items() if count < GATED]
+    if not low:
+        return None
+    fewest = min(counts.values())
+    # Pairs fall into cells in proportion to data.pairs, give or take a rounding.
+    needed = 100 * math.ceil(asked * (GATED + 1) / max(fewest, 1) / 100)
+    ask = f"data.pairs of at least {needed:,}" if fewest else "more data.pairs"
+    where = f"{len(low)} of {len(counts)} cells" if len(low) > 1 else " · ".join(low[0])
+    return f"too few: {fewest:,} pairs per cell ({where}), {GATED} are needed to pass a gate: {ask}"
 
 
 def _grid(grid: Grid) -> dict[str, Any]:
@@ -122,7 +160,7 @@ def _grid(grid: Grid) -> dict[str, Any]:
 def _text(found: dict[str, Any]) -> str:
     from commutes.report._text import table
 
-    spec, algorithm, data, grid = found["spec"], found["algorithm"], found["data"], found["grid"]
+    spec, algorithm, data = found["spec"], found["algorithm"], found["data"]
     variables = [
         [
             variable["name"] + ("*" if variable["claimed"] else ""),
@@ -133,7 +171,6 @@ def _text(found: dict[str, Any]) -> str:
         ]
         for variable in algorithm["variables"]
     ]
-    places = [[row["site"], f"width {row['width']}"] for row in grid["rows"]]
     inputs = "infinitely many inputs" if algorithm["inputs"] is None else f"{algorithm['inputs']:,} inputs"
     parts = (
         f"{name}: {part['pairs']:,} pairs of {part['inputs']:,} inputs"
@@ -145,14 +182,20 @@ def _text(found: dict[str, Any]) -> str:
         *_indented(table(_clean(variables))),
         f"data       {data['pairs']:,} pairs, inputs drawn by {data['distribution']}",
         *_indented(parts),
+        *_indented([data["too_few"]] if data["too_few"] else []),
         "plan",
         *_indented(data["plan"].splitlines()),
         "coverage   of what is measured, before any network is run",
         *_indented(data["coverage"].splitlines()),
-        f"network    {found['network']['name']}, untrained: every place exists and is wide enough",
-        *_indented(table(_clean(places))),
-        f"sweep      {len(grid['rows'])} places x {len(grid['sizes'])} sizes = {grid['cells']} cells",
     ]
+    if "grid" in found:
+        grid = found["grid"]
+        places = [[row["site"], f"width {row['width']}"] for row in grid["rows"]]
+        lines += [
+            f"network    {found['network']['name']}, untrained: every place exists and is wide enough",
+            *_indented(table(_clean(places))),
+            f"sweep      {len(grid['rows'])} places x {len(grid['sizes'])} sizes = {grid['cells']} cells",
+        ]
     return _output.visible("\n".join(lines))
 
 

@@ -81,6 +81,10 @@ def run(
             _output.note(_interrupted(folder, again))
         return Status.TERMINATED if isinstance(signalled, _Terminated) else Status.INTERRUPTED
     record = outcome.record
+    if outcome.report is None and not quiet:
+        _output.note(
+            f"finished before: this is the card that lies in {outcome.folder}; nothing was run again"
+        )
     if as_json:
         _output.say(json.dumps(record, allow_nan=False))
     else:

@@ -10,7 +10,7 @@ from pathlib import Path
 from commutes.cli import _output
 from commutes.cli._options import DebugOption, JsonOption, RunArgument
 from commutes.cli._status import Status, guarded
-from commutes.errors import SpecError, nearest
+from commutes.errors import SpecError, similar
 
 __all__ = ["card_text", "show"]
 
@@ -50,11 +50,11 @@ def _record_path(run: Path) -> Path:
             fix="give the command that started the run once more: it goes on where it stopped",
         )
     others = [path.parent for path in run.parent.glob(f"*/{RECORD}")] if run.parent.is_dir() else []
-    close = nearest(run.name, [path.name for path in others])
+    close = similar(run.name, [path.name for path in others])
     raise SpecError(
         "there is no such run",
         where=str(run),
         got="a folder without a run" if run.is_dir() else "nothing",
         expected=f"the folder of a run, with a {RECORD}",
-        fix=(f"did you mean {run.parent / close[0]}? " if close else "") + "commutes run SPEC makes one",
+        fix=(f"did you mean {run.parent / close}? " if close else "") + "commutes run SPEC makes one",
     )

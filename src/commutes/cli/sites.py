@@ -19,10 +19,11 @@ def sites(
     """List the places of a network, with their widths."""
     ready = prepared(spec, overrides)
 
-    from commutes.search import build_network, sample_values
+    from commutes.search import blamed, build_network, sample_values
 
     network = build_network(ready.hypothesis, ready.spec, ready.algorithm, seed=ready.spec.seed)
-    calls = network.probe(sample_values(ready.algorithm, 2, seed=ready.spec.seed))
+    with blamed(ready.hypothesis):
+        calls = network.probe(sample_values(ready.algorithm, 2, seed=ready.spec.seed))
     layers = {path: number for number, path in enumerate(network.blocks)}
     rows = [
         {

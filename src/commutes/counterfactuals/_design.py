@@ -10,7 +10,7 @@ import numpy as np
 
 from commutes.algorithm import Algorithm
 from commutes.counterfactuals._swap import Swap
-from commutes.errors import DataError, nearest
+from commutes.errors import DataError, similar
 
 __all__ = ["Design", "Distribution", "Reuse", "check_count", "check_distribution", "check_seed", "words"]
 
@@ -132,11 +132,11 @@ def check_distribution(distribution: object, where: str) -> str | Distribution:
     """The distribution: one of the two names, or a `Distribution`."""
     if isinstance(distribution, Distribution) or distribution in ("values", "inputs"):
         return distribution  # pyright: ignore[reportReturnType]
-    close = nearest(distribution, ("values", "inputs"))[0] if isinstance(distribution, str) else "values"
+    close = similar(distribution, ("values", "inputs")) if isinstance(distribution, str) else None
     raise DataError(
         f"no distribution {distribution!r}",
         where=where,
         got=f"{distribution!r} ({type(distribution).__name__})",
         expected="'values', 'inputs' or a Distribution(name, draw)",
-        fix=f"write distribution={close!r}",
+        fix=f"write distribution={close or 'values'!r}",
     )

@@ -7,7 +7,7 @@ from collections.abc import Set as AbstractSet
 from dataclasses import dataclass
 
 from commutes.algorithm import Algorithm, Variable
-from commutes.errors import DataError, nearest
+from commutes.errors import DataError, similar
 
 __all__ = ["Swap", "one_source", "resolve", "swap_sets"]
 
@@ -76,13 +76,13 @@ def resolve(algorithm: Algorithm, name: object, purpose: str) -> Variable:
         variable = algorithm[name]
     elif isinstance(name, str):
         if name not in {v.name for v in algorithm.variables}:
-            close = nearest(name, allowed)
+            close = similar(name, allowed)
             raise DataError(
                 f"no variable {name!r} to {purpose}",
                 where=where,
                 got=repr(name),
                 expected=expected,
-                fix=f"write {close[0]!r}" if close else "name one of the variables",
+                fix=f"write {close!r}" if close else "name one of the variables",
             )
         variable = algorithm[name]
     else:

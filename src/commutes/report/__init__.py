@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from commutes.report._files import read_bytes, sha256_of, write_bytes, write_text
+from commutes.report._files import make_folder, read_bytes, sha256_of, whole_folder, write_bytes, write_text
 from commutes.report.card import card, evaluation_table
 from commutes.report.catalogue import (
     CATALOGUE,
@@ -49,11 +49,13 @@ __all__ = [
     "level_of",
     "load_evaluation",
     "load_report",
+    "make_folder",
     "plain",
     "read_bytes",
     "sha256_of",
     "upgrade",
     "verdict",
+    "whole_folder",
     "write_bytes",
     "write_text",
 ]

@@ -7,12 +7,14 @@ import errno
 import hashlib
 import os
 import secrets
+import shutil
 import stat
+from collections.abc import Generator
 from pathlib import Path
 
 from commutes.errors import ArtefactError
 
-__all__ = ["read_bytes", "sha256_of", "write_bytes", "write_text"]
+__all__ = ["make_folder", "read_bytes", "sha256_of", "whole_folder", "write_bytes", "write_text"]
 
 # A record of a usual run is well under a megabyte; a hundred of them is a mistake, not a run.
 LARGEST_RECORD = 64 * 1024 * 1024
@@ -52,6 +54,71 @@ def write_bytes(path: str | os.PathLike[str], data: bytes) -> str:
 def write_text(path: str | os.PathLike[str], text: str) -> str:
     """Put `text` at `path` as UTF-8 with plain newlines, in one step; return the SHA-256 of the bytes."""
     return write_bytes(path, text.encode("utf-8"))
+
+
+def make_folder(folder: Path) -> None:
+    """Make `folder` with its parents, unless it is there.
+
+    Raises:
+        ArtefactError: There is a file of that name, or the system refuses.
+    """
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except (OSError, ValueError) as problem:
+        raise _no_folder(folder, problem) from problem
+
+
+@contextlib.contextmanager
+def whole_folder(folder: Path, last: str) -> Generator[Path]:
+    """A folder to write into, of which a reader never sees a half that looks whole.
+
+    A new folder is written beside its place and renamed when this ends. In one that is there already the file
+    `last` is removed first; it is the one to be written last.
+
+    Raises:
+        ArtefactError: There is a file of that name, or the system refuses; a new folder is then not made.
+    """
+    if folder.exists() or folder.is_symlink():
+        make_folder(folder)
+        try:
+            (folder / last).unlink(missing_ok=True)
+            _sync_folder(folder)
+        except OSError as problem:
+            raise _cannot_write(folder / last, problem) from problem
+        yield folder
+        return
+    make_folder(folder.parent)
+    # The name is short whatever the folder's is, and hidden from whoever lists the runs.
+    beside = folder.parent / f".commutes-{secrets.token_hex(8)}.tmp"
+    try:
+        make_folder(beside)
+        yield beside
+        _sync_folder(beside)
+        try:
+            os.rename(beside, folder)
+        except OSError as problem:
+            raise _no_folder(folder, problem) from problem
+        _sync_folder(folder.parent)
+    finally:
+        shutil.rmtree(beside, ignore_errors=True)
+
+
+def _no_folder(folder: Path, problem: OSError | ValueError) -> ArtefactError:
+    if isinstance(problem, FileExistsError | NotADirectoryError):
+        taken = next((p for p in (folder, *folder.parents) if p.exists() or p.is_symlink()), folder)
+        return ArtefactError(
+            "the folder cannot be made: there is a file of that name",
+            where=str(folder),
+            got="a file" if taken == folder else f"{taken}, which is a file",
+            expected="a new folder, or one that is there",
+            fix="choose another folder",
+        )
+    return ArtefactError(
+        "the folder cannot be made",
+        where=repr(str(folder)) if isinstance(problem, ValueError) else str(folder),
+        got=str(problem) if isinstance(problem, ValueError) else _reason(problem),
+        fix="choose a folder that you may write to",
+    )
 
 
 def sha256_of(path: str | os.PathLike[str]) -> str:

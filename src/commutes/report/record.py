@@ -12,7 +12,7 @@ from typing import Any, TypeVar, cast
 
 from pydantic import BaseModel, ValidationError
 
-from commutes.errors import ArtefactError, nearest
+from commutes.errors import ArtefactError, similar
 from commutes.report._files import read_bytes, write_text
 from commutes.report._schema import (
     FORMAT,
@@ -205,7 +205,7 @@ def _not_as_expected(
     if first["type"] == "extra_forbidden":
         known = [field.alias or name for name, field in model.model_fields.items()]
         at_top = len(first["loc"]) == 1
-        hint = nearest(str(first["loc"][-1]), known)[0] if at_top else ""
+        hint = similar(str(first["loc"][-1]), known) if at_top else None
         got, expected = "a key that the format does not have", f"perhaps {hint}" if hint else "no such key"
     more = f" (and {len(others)} more)" if others else ""
     return ArtefactError(

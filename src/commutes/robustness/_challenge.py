@@ -39,7 +39,7 @@ def challenge(
     target: float = Thresholds.target,
     behaviour: float = Thresholds.behaviour,
     refits: int = 5,
-    controls: int = 5,
+    controls: int = 3,
     seed: int = 0,
     rivals: Mapping[str, Algorithm] | None = None,
     selection: Mapping[str, Any] | None = None,

@@ -127,25 +127,28 @@ class Report:
     def save(self, folder: str | Path, *, figures: Mapping[str, str] | None = None) -> Path:
         """Write the record, the page, the alignment and the outcome of every pair into `folder`.
 
+        A new folder appears whole or not at all; in one that is there, report.json is taken away first and
+        written last, so that a folder that has one is complete.
+
         Args:
             folder: Where to; made if it is not there.
             figures: SVG texts for the page by name, beside the drawing of the algorithm.
+
+        Raises:
+            ArtefactError: There is a file of that name, or the system refuses.
         """
-        from commutes.report import write_text
+        from commutes.report import whole_folder, write_text
         from commutes.report.html import html
         from commutes.report.tables import write_pairs
 
         folder = Path(folder)
-        folder.mkdir(parents=True, exist_ok=True)
-        save(self.alignment, folder)
-        write_pairs(folder / PAIRS, pair_columns(self.evaluation))
         record = self.record()
-        write_text(
-            folder / PAGE,
-            html(record, figures={"algorithm": self.alignment.algorithm.svg(), **(figures or {})}),
-        )
-        # The record last: a folder that has one is complete.
-        dump(record, folder / RECORD)
+        page = html(record, figures={"algorithm": self.alignment.algorithm.svg(), **(figures or {})})
+        with whole_folder(folder, RECORD) as place:
+            save(self.alignment, place)
+            write_pairs(place / PAIRS, pair_columns(self.evaluation))
+            write_text(place / PAGE, page)
+            dump(record, place / RECORD)
         return folder
 
     def __str__(self) -> str:

@@ -15,8 +15,15 @@ _HOMES: dict[str, tuple[str, ...]] = {
         "train_network",
     ),
     "commutes.search._canonical": ("canonical", "digest", "plain"),
-    "commutes.search._grid": ("Grid", "claimed_variables", "grid", "needed_width", "sample_values"),
-    "commutes.search._hypothesis": ("Hypothesis", "load_hypothesis"),
+    "commutes.search._grid": (
+        "Grid",
+        "claimed_variables",
+        "grid",
+        "needed_width",
+        "sample_values",
+        "swap_sets",
+    ),
+    "commutes.search._hypothesis": ("Hypothesis", "blamed", "load_hypothesis"),
     "commutes.search._job": ("run",),
     "commutes.search._shipped": ("find_hypothesis", "find_spec", "shipped", "shipped_folder"),
     "commutes.search._spec": ("Spec", "json_schema", "read_spec"),
@@ -35,8 +42,8 @@ if TYPE_CHECKING:
         train_network,
     )
     from commutes.search._canonical import canonical, digest, plain
-    from commutes.search._grid import Grid, claimed_variables, grid, needed_width, sample_values
-    from commutes.search._hypothesis import Hypothesis, load_hypothesis
+    from commutes.search._grid import Grid, claimed_variables, grid, needed_width, sample_values, swap_sets
+    from commutes.search._hypothesis import Hypothesis, blamed, load_hypothesis
     from commutes.search._job import run
     from commutes.search._shipped import find_hypothesis, find_spec, shipped, shipped_folder
     from commutes.search._spec import Spec, json_schema, read_spec
@@ -52,6 +59,7 @@ __all__ = [
     "Progress",
     "Spec",
     "Store",
+    "blamed",
     "build_algorithm",
     "build_network",
     "canonical",
@@ -72,6 +80,7 @@ __all__ = [
     "sample_values",
     "shipped",
     "shipped_folder",
+    "swap_sets",
     "train_network",
 ]
 

@@ -6,8 +6,8 @@ import inspect
 from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Any, Protocol
 
-from commutes.errors import AlgorithmError, CommutesError, SpecError, nearest
-from commutes.search._hypothesis import Hypothesis, last_line, raised
+from commutes.errors import AlgorithmError, CommutesError, SpecError, similar
+from commutes.search._hypothesis import Hypothesis, last_line, placed, raised
 from commutes.search._toml import shown
 
 if TYPE_CHECKING:
@@ -106,12 +106,13 @@ def distribution(hypothesis: Hypothesis, spec: Spec) -> str | Distribution:
         return found
     own = [key for key, value in vars(hypothesis.module).items() if isinstance(value, Distribution)]
     known = ["values", "inputs", *own]
+    close = similar(name, known)
     raise SpecError(
         f"there is no distribution {name}",
         where=spec.where("data.distribution"),
         got=repr(name),
         expected=f"one of {', '.join(known)}",
-        fix=f"did you mean {nearest(name, known)[0]}? otherwise define {name} in the hypothesis file",
+        fix=(f"did you mean {close}? otherwise " if close else "") + f"define {name} in the hypothesis file",
     )
 
 
@@ -132,8 +133,8 @@ def _called(
             expected=f"{name}() returns",
             fix="remove the call of exit",
         ) from error
-    except CommutesError:
-        raise
+    except CommutesError as error:
+        raise placed(error, hypothesis.path) from error
     except Exception as error:
         raise raised(error, hypothesis.path, f"{name}() of the hypothesis file raised") from error
 
@@ -155,12 +156,13 @@ def _fits(
     for option in options:
         if option not in named or option in required:
             free = [other for other in named if other not in required]
+            close = similar(option, free)
             raise SpecError(
                 f"{name}() takes no option {option}",
                 where=spec.where(f"{table}.options.{option}"),
                 got=option,
                 expected=f"one of {', '.join(free)}" if free else "no options",
-                fix=f"did you mean {nearest(option, free)[0]}? otherwise remove it" if free else "remove it",
+                fix=f"did you mean {close}? otherwise remove it" if close else "remove it",
             )
     missing = [word for word in required if word not in named]
     if missing:

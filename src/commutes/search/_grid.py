@@ -7,14 +7,14 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from commutes.errors import NetworkError, SpecError, nearest
+from commutes.errors import NetworkError, SpecError, similar
 
 if TYPE_CHECKING:
     from commutes.algorithm import Algorithm, Variable
     from commutes.network import Network, Site
     from commutes.search._spec import Spec
 
-__all__ = ["Grid", "GridRow", "claimed_variables", "grid", "needed_width", "sample_values"]
+__all__ = ["Grid", "GridRow", "claimed_variables", "grid", "needed_width", "sample_values", "swap_sets"]
 
 
 @dataclass(frozen=True, eq=False)
@@ -57,6 +57,7 @@ def claimed_variables(spec: Spec, algorithm: Algorithm) -> tuple[Variable, ...]:
         if name in inner:
             continue
         known = {variable.name: variable.kind for variable in algorithm.variables}
+        close = similar(name, inner)
         raise SpecError(
             f"{name} is the {known[name]} of the algorithm"
             if name in known
@@ -64,11 +65,30 @@ def claimed_variables(spec: Spec, algorithm: Algorithm) -> tuple[Variable, ...]:
             where=spec.where(f"claim.variables.{row}"),
             got=name,
             expected=f"inner variables of {algorithm.name}: {', '.join(inner) or 'it has none'}",
-            fix=f"did you mean {nearest(name, inner)[0]}?"
+            fix=f"did you mean {close}?"
+            if close
+            else f"claim one of {', '.join(inner)}"
             if inner
-            else "claim a variable between inputs and output",
+            else "declare a variable between the inputs and the output, and claim it",
         )
+    for row, names in enumerate(spec.claim.joint):
+        for name in names:
+            if name not in spec.claim.variables:
+                close = similar(name, spec.claim.variables)
+                raise SpecError(
+                    f"a joint swap names {name}, which is not claimed",
+                    where=spec.where(f"claim.joint.{row}"),
+                    got=name,
+                    expected=f"claimed variables: {', '.join(spec.claim.variables)}",
+                    fix=(f"did you mean {close}? otherwise " if close else "")
+                    + f"add {name} to claim.variables or remove it here",
+                )
     return tuple(inner[name] for name in spec.claim.variables)
+
+
+def swap_sets(spec: Spec, algorithm: Algorithm) -> list[set[Variable]]:
+    """What the spec swaps: each claimed variable alone, then the joint sets."""
+    return [{algorithm[name] for name in names} for names in spec.claim.swaps]
 
 
 def needed_width(spec: Spec) -> int:

@@ -8,26 +8,45 @@ import inspect
 import io
 import itertools
 import linecache
+import re
 import sys
 import traceback
 import types
 import warnings
-from collections.abc import Callable
+from collections.abc import Callable, Generator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from commutes.errors import AlgorithmError, CommutesError, CommutesWarning, SpecError, nearest
+import commutes
+from commutes.errors import (
+    AlgorithmError,
+    CommutesError,
+    CommutesWarning,
+    NetworkError,
+    SpecError,
+    is_out_of_memory,
+    memory_error,
+    similar,
+)
 from commutes.search._shipped import find_hypothesis
 from commutes.search._toml import shown
 
 if TYPE_CHECKING:
     from commutes.search._spec import Spec
 
-__all__ = ["Hypothesis", "last_line", "load_hypothesis", "raised"]
+__all__ = ["Hypothesis", "blamed", "last_line", "load_hypothesis", "placed", "raised"]
 
 _COUNTER = itertools.count()
 _MOST_PRINTED = 200
+_OURS = Path(commutes.__file__).resolve().parent
+# Where torch calls a module, an engine's hooks included, which are then followed by frames of ours.
+_CALLED = str(Path("torch", "nn", "modules", "module.py"))
+_NO_DEVICE = re.compile(
+    "not compiled with CUDA|no CUDA GPUs|no NVIDIA driver|invalid device ordinal|Invalid device string"
+    "|device type at start of device string|not linked with support for|No HIP GPUs|MPS backend is not",
+    re.IGNORECASE,
+)
 
 
 @dataclass(frozen=True, eq=False)
@@ -55,14 +74,14 @@ class Hypothesis:
         if callable(found):
             return found
         own = [key for key, value in vars(self.module).items() if self._defines(key, value)]
-        close = nearest(name, own)
+        close = similar(name, own)
         what_is_there = f"a {type(found).__name__} of that name" if found is not None else ", ".join(own)
         raise SpecError(
             f"the hypothesis file has no function {name}",
             where=where,
             got=f"{shown(self.path)}, which defines {what_is_there or 'no function'}",
             expected=f"def {name}(...)",
-            fix=(f"did you mean {close[0]}? otherwise " if close else "") + f"define {name} in the file",
+            fix=(f"did you mean {close}? otherwise " if close else "") + f"define {name} in the file",
         )
 
     def _defines(self, name: str, value: object) -> bool:
@@ -146,7 +165,7 @@ def _execute(code: types.CodeType, module: types.ModuleType, path: Path) -> None
             fix='put what should only run as a script under if __name__ == "__main__":',
         ) from error
     except CommutesError as error:
-        raise _placed(error, path) from error
+        raise placed(error, path) from error
     except Exception as error:
         raise raised(error, path, "the hypothesis file raised when it was loaded") from error
     finally:
@@ -167,20 +186,73 @@ def last_line(error: BaseException, path: Path) -> int:
     return own[-1] if own and own[-1] is not None else 1
 
 
-def _placed(error: CommutesError, path: Path) -> CommutesError:
+def placed(error: CommutesError, path: Path) -> CommutesError:
+    """An error of ours that the user's file led to, with the line of the file."""
     place = f"{shown(path)}, line {last_line(error, path)}"
     where = place if error.where is None else f"{error.where}, at {place}"
     return type(error)(error.what, where=where, got=error.got, expected=error.expected, fix=error.fix)
 
 
-def raised(error: Exception, path: Path, what: str) -> AlgorithmError:
+def raised(error: Exception, path: Path, what: str) -> CommutesError:
     """An exception of the user's code in the library's form: its line, its words, no traceback."""
     line = last_line(error, path)
     text = linecache.getline(str(path), line).strip()
+    where = f"{shown(path)}, line {line}" + (f": {text}" if text else "")
+    if is_out_of_memory(error):
+        return memory_error(error, where=where)
+    got = f"{type(error).__name__}: {_first_line(error)}".rstrip(": ")
+    if _NO_DEVICE.search(str(error)):
+        return NetworkError(
+            "a device that is not there",
+            where=where,
+            got=got,
+            expected="a device of this machine; every machine has cpu",
+            fix=f"choose the device in line {line} by torch.cuda.is_available(), or write cpu",
+        )
     return AlgorithmError(
         what,
-        where=f"{shown(path)}, line {line}" + (f": {text}" if text else ""),
-        got=f"{type(error).__name__}: {error}",
+        where=where,
+        got=got,
         expected="no exception",
         fix=f"correct line {line}; --debug shows the whole traceback",
     )
+
+
+@contextlib.contextmanager
+def blamed(hypothesis: Hypothesis) -> Generator[None]:
+    """While this lasts, what the user's encode, module or decode raises is told as an error of their file.
+
+    An exception is theirs if it came through a line of their file, or out of a module of theirs that is made of
+    torch's: an exception in which our code was called last is none of theirs and goes on as it is.
+
+    Raises:
+        AlgorithmError: In place of their exception, with the innermost line of their file.
+        NetworkError: Where their module raised without a line of their file, or asks for a device that is not there.
+    """
+    try:
+        yield
+    except (CommutesError, MemoryError):
+        raise
+    except Exception as error:
+        frames = [frame.filename for frame in traceback.extract_tb(error.__traceback__)]
+        if str(hypothesis.path) in frames:
+            raise raised(error, hypothesis.path, "the hypothesis file raised") from error
+        if is_out_of_memory(error):
+            raise memory_error(error) from error
+        ours = max((row for row, name in enumerate(frames) if _OURS in Path(name).parents), default=0)
+        if any(name.endswith(_CALLED) for name in frames[ours:]):
+            raise NetworkError(
+                "the network raised when it was run",
+                where=f"the module that {shown(hypothesis.path)} builds",
+                got=f"{type(error).__name__}: {_first_line(error)}",
+                expected="a module that takes what encode returns",
+                fix="compare the shapes of what encode returns with what the module takes; "
+                "--debug shows the whole traceback",
+            ) from error
+        raise
+
+
+def _first_line(error: BaseException) -> str:
+    """What an exception says; torch's own add the frames of C++, one to a line."""
+    lines = str(error).splitlines()
+    return lines[0] if lines else ""

@@ -6,7 +6,7 @@ import os
 from pathlib import Path
 from typing import Literal
 
-from commutes.errors import SpecError, nearest
+from commutes.errors import SpecError, nearest, similar
 from commutes.search._toml import shown
 
 __all__ = ["find_hypothesis", "find_spec", "shipped", "shipped_folder"]
@@ -136,5 +136,5 @@ def _expected(words: str, known: dict[str, Path], beside: list[str], path: Path)
 
 def _advice(stem: str, known: dict[str, Path], beside: list[str], otherwise: str) -> str:
     candidates = {**{Path(name).stem: name for name in beside}, **{name: name for name in known}}
-    close = nearest(stem, candidates, 1)
-    return f"did you mean {candidates[close[0]]}? otherwise {otherwise}" if close else otherwise
+    close = similar(stem, candidates)
+    return f"did you mean {candidates[close]}? otherwise {otherwise}" if close else otherwise

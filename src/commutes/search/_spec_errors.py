@@ -10,7 +10,7 @@ from typing import Annotated, Any, Union, get_args, get_origin
 from pydantic import BaseModel, ValidationError
 from pydantic_core import ErrorDetails
 
-from commutes.errors import SpecError, nearest
+from commutes.errors import SpecError, similar
 from commutes.search._toml import Key
 
 __all__ = ["first_error", "spelt"]
@@ -97,14 +97,15 @@ def _unknown(key: Key, model: type[BaseModel], where: str) -> SpecError:
     known = list(_model_at(model, key[:-1]).model_fields)
     # A key that exists in another table was put into the wrong one more often than it was misspelt.
     elsewhere = [path for path in _all_keys(model) if path[-1] == key[-1]]
-    close = ".".join((*key[:-1], nearest(key[-1], known)[0]))
-    home = ".".join(elsewhere[0]) if elsewhere else close
+    close = similar(key[-1], known)
+    near = ".".join((*key[:-1], close)) if close else None
+    home = ".".join(elsewhere[0]) if elsewhere else near
     return SpecError(
         f"unknown key {'.'.join(key)}",
         where=where,
         got=key[-1],
         expected=f"one of {', '.join(known)}",
-        fix=f"did you mean {home}? otherwise remove the key",
+        fix=f"did you mean {home}? otherwise remove the key" if home else "remove the key",
     )
 
 

@@ -79,8 +79,21 @@ def _no_training(value: Any) -> Any:
     return None if value is False else value
 
 
+def _joint_set(names: tuple[str, ...]) -> tuple[str, ...]:
+    _once(names)
+    if len(names) < 2:
+        raise refuse(
+            f"{list(names)!r} is no set of variables to swap at once",
+            "at least two claimed variables; each is swapped alone in any case",
+            "name another variable in it, or remove it",
+        )
+    # A set has one spelling: in whatever order it is written, it is the same run.
+    return tuple(sorted(names))
+
+
 Builder = Annotated[str, Field(pattern=r"^[A-Za-z][A-Za-z0-9_]*$")]
 Options = Annotated[dict[str, Annotated[Any, AfterValidator(_plain_option)]], Field(default_factory=dict)]
+JointSet = Annotated[tuple[Builder, ...], Field(strict=False), AfterValidator(_joint_set)]
 RunName = Annotated[str, AfterValidator(_folder_name)]
 Count = Annotated[int, Field(ge=1)]
 Share = Annotated[float, Field(gt=0, le=1)]
@@ -127,6 +140,9 @@ class ClaimPart(Part):
 
     variables: Annotated[tuple[Builder, ...], Field(min_length=1, strict=False), AfterValidator(_once)]
     """a list of names of inner variables of the algorithm"""
+    joint: Annotated[tuple[JointSet, ...], Field(strict=False), AfterValidator(_once)] = ()
+    """a list of lists of claimed variables that are swapped at once, each from a source of its own, such as
+    [["left", "right"]]; every variable is swapped alone in any case"""
     layers: (
         Annotated[
             tuple[Annotated[int, AfterValidator(_from_zero)], ...],
@@ -147,6 +163,11 @@ class ClaimPart(Part):
     """a list of module paths: their outputs are searched, instead of layers"""
     sizes: Annotated[tuple[Count, ...], Field(min_length=1, strict=False), AfterValidator(_once)]
     """a list of whole numbers of at least 1: dimensions per variable"""
+
+    @property
+    def swaps(self) -> tuple[tuple[str, ...], ...]:
+        """What is swapped: each claimed variable alone, then the joint sets."""
+        return (*((name,) for name in self.variables), *self.joint)
 
 
 class Split(Part):

@@ -14,6 +14,7 @@ from commutes.search._store_checks import (
     AGAIN,
     FORMAT,
     KEY,
+    REPORT,
     RUN,
     damaged,
     differences,
@@ -33,7 +34,7 @@ if TYPE_CHECKING:
 
 __all__ = ["RECORD", "Cell", "Store"]
 
-RECORD = "report.json"
+RECORD = REPORT
 
 
 @dataclass(frozen=True)

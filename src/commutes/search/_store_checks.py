@@ -17,6 +17,7 @@ __all__ = [
     "AGAIN",
     "FORMAT",
     "KEY",
+    "REPORT",
     "RUN",
     "damaged",
     "differences",
@@ -30,6 +31,7 @@ __all__ = [
 
 FORMAT = 1
 RUN = "run.json"
+REPORT = "report.json"
 AGAIN = "delete the file: the same command computes exactly what is missing"
 KEY = re.compile(r"[0-9a-f]{64}")
 
@@ -155,6 +157,14 @@ def refuse_foreign(folder: Path) -> None:
             expected="a folder of yours",
             fix="choose another folder with --out",
         ) from problem
+    if REPORT in others:
+        raise StoreError(
+            "a report saved from Python lies in the run folder",
+            where=shown(folder),
+            got=f"a {REPORT} without a {RUN}: the folder of report.save, which no run goes on from",
+            expected=f"a new or empty folder, or one with a {RUN}",
+            fix="give another folder with --out, or save the report elsewhere, such as reports/",
+        )
     if others:
         raise StoreError(
             "the folder is not empty and holds no run",

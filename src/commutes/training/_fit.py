@@ -18,7 +18,7 @@ import torch
 from commutes.alignment import Alignment
 from commutes.counterfactuals import Counterfactuals
 from commutes.engine import BUDGET
-from commutes.errors import DataError, FitError
+from commutes.errors import DataError, FitError, is_out_of_memory, memory_error
 from commutes.features import random_raw
 from commutes.training._cohort import Cohort, cohort
 from commutes.training._selection import PERFECT, Selection
@@ -92,16 +92,23 @@ def fit_many(
     """`fit` for several claims of one shape at once, each on its own pairs: refits on other networks, controls, seeds.
 
     Raises:
-        FitError: The claims differ in shape.
+        FitError: The claims differ in shape, or the device is out of memory.
     """
     settings = settings or Settings()
     if isinstance(seed, bool) or not isinstance(seed, int) or seed < 0:
         raise FitError("seed is a whole number from 0", got=repr(seed), expected="such as seed=0")
     _check(alignments, trains, selects, settings)
-    with _threads(1):
-        members = cohort(alignments, trains, budget=budget)
-        selection = Selection(members, alignments, selects or trains, budget=budget)
-        found = _descend(members, selection, seed, settings, progress, choose_step=selects is not None)
+    try:
+        with _threads(1):
+            members = cohort(alignments, trains, budget=budget)
+            selection = Selection(members, alignments, selects or trains, budget=budget)
+            found = _descend(members, selection, seed, settings, progress, choose_step=selects is not None)
+    except Exception as error:
+        if not is_out_of_memory(error):
+            raise
+        fits = len(alignments) * settings.starts
+        many = f"{fits} fit{'s' if fits > 1 else ''} at once, {settings.batch} pairs a step"
+        raise memory_error(error, where=many) from error
     result = []
     for i, alignment in enumerate(alignments):
         start, raws = found.best(i)
