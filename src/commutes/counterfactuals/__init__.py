@@ -9,12 +9,13 @@ from typing import Any
 from commutes.counterfactuals._census import census
 from commutes.counterfactuals._coverage import Coverage, Share
 from commutes.counterfactuals._design import Design, Distribution
-from commutes.counterfactuals._plan import Plan, plan
+from commutes.counterfactuals._plan import GATED, Plan, plan
 from commutes.counterfactuals._swap import Swap, one_source
 from commutes.counterfactuals._value import Counterfactuals
 from commutes.counterfactuals._verbs import counterfactuals
 
 __all__ = [
+    "GATED",
     "Counterfactuals",
     "Coverage",
     "Design",
