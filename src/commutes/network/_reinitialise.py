@@ -46,9 +46,19 @@ def _reset(twin: nn.Module, seed: int, modules: Sequence[tuple[str, nn.Module]])
     # reset_parameters draws from the global generator and takes no other: the user's is forked.
     with torch.random.fork_rng(devices=_cuda_devices(twin)):
         torch.manual_seed(seed)
+        kept = _kept(twin, [module for _, module in modules])
+        # A Hugging Face model draws the weights of all its modules itself, and leaves those that are marked.
+        draw: Callable[[nn.Module], None] | None = getattr(twin, "_init_weights", None)
+        for parameter in twin.parameters():
+            vars(parameter).pop("_is_hf_initialized", None)
         # Children first, as in construction: what a module says about its parts stands.
         for path, module in reversed(modules):
-            own = [name for name, _ in module.named_parameters(recurse=False)]
+            own = [name for name, p in module.named_parameters(recurse=False) if id(p) not in kept]
+            if draw is not None:
+                if own or not list(module.parameters(recurse=False)):
+                    with torch.no_grad():
+                        draw(module)
+                continue
             reset = getattr(module, "reset_parameters", None) or getattr(module, "_reset_parameters", None)
             if own and reset is None:
                 raise NetworkError(
@@ -60,6 +70,13 @@ def _reset(twin: nn.Module, seed: int, modules: Sequence[tuple[str, nn.Module]])
                 )
             if reset is not None:
                 cast("Callable[[], None]", reset)()
+
+
+def _kept(twin: nn.Module, modules: Sequence[nn.Module]) -> set[int]:
+    """The parameters of all other modules: what is shared with them (tied embeddings) stays."""
+    drawn = set(map(id, modules))
+    others = (module for module in twin.modules() if id(module) not in drawn)
+    return {id(p) for module in others for p in module.parameters(recurse=False)}
 
 
 def _upper_half(twin: nn.Module, blocks: Sequence[str]) -> list[tuple[str, nn.Module]]:

@@ -54,6 +54,8 @@ CONFIGS: dict[str, tuple[str, dict[str, Any]]] = {
             "n_layer": 3,
             "n_head": 4,
             "n_positions": 24,
+            "bos_token_id": 2,
+            "eos_token_id": 3,
             "initializer_range": 0.3,
         },
     ),
