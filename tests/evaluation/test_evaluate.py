@@ -7,7 +7,7 @@ import pytest
 import torch
 from torch import nn
 
-from commutes import Alignment, Coordinates, Network, census, counterfactuals, evaluate, reals
+from commutes import Algorithm, Alignment, Coordinates, Network, census, counterfactuals, evaluate, reals
 from commutes.alignment import Alignment as Claim
 from commutes.errors import DataError, EngineError, NetworkError
 from commutes.evaluation import OTHER, answers_of, not_excluded
@@ -111,6 +111,151 @@ def test_a_possible_stratum_without_pairs_is_too_small_and_leaves_the_natural_me
     assert found.natural == {"left": None, "right": None}
     assert found.record()["natural"] == {"rate": None, "low": None, "high": None}
     as_evaluation(found.record())
+
+
+def conjunction() -> Algorithm:
+    """u = (p > 0), v = (q = r), o = u and v: expected answers are rare within strata, and unequally so."""
+    algorithm = Algorithm("conjunction")
+    p, q, r = algorithm.inputs("p q r", domain=range(8))
+    algorithm.add("u", p, f=lambda p: p > 0, domain=[False, True])
+    algorithm.add("v", q, r, f=lambda q, r: q == r, domain=[False, True])
+    algorithm.add("o", "u", "v", f=lambda u, v: u and v, domain=[False, True], output=True)
+    return algorithm.check()
+
+
+class Always(nn.Module):
+    """Answers True whatever comes: right exactly where True is expected."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.site = nn.Identity()
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        return torch.stack([0 * self.site(x)[:, 0], 0 * x[:, 0] + 1], dim=1)
+
+
+def always_true() -> Alignment:
+    algorithm = conjunction()
+    network = Network(
+        Always(),
+        encode=lambda v: torch.from_numpy(np.stack([v[n] for n in "pqr"], axis=1).astype(np.float32)),
+        answers=[False, True],
+    )
+    return neurons(network, algorithm, "site", u=[0], v=[1])
+
+
+@pytest.mark.parametrize("reuse", [True, "auto"])
+def test_natural_is_the_rate_that_pairs_drawn_from_the_distribution_have(reuse):
+    claim = always_true()
+    pairs = counterfactuals(claim.algorithm, 1200, distribution="inputs", reuse=reuse, seed=0)
+    if reuse == "auto":
+        (pairs,) = pairs.split(test=1.0)
+    found = evaluate(claim, pairs)
+    rng = np.random.default_rng(0)
+    base, source = rng.integers(0, 8, (2, 200_000, 3))
+    u, v = base[:, 0] > 0, base[:, 1] == base[:, 2]
+    loop = {"u": ((source[:, 0] > 0) & v).mean(), "v": (u & (source[:, 1] == source[:, 2])).mean()}
+    assert found.overall.rate > 0.4  # balanced over expected answers
+    for swap, truth in loop.items():
+        value, low, high = found.natural[swap]
+        assert value == pytest.approx(truth, abs=0.005) == 7 / 64
+        assert low < value < high
+    assert found.natural_mean[0] == pytest.approx(7 / 64)
+    assert found.record()["natural"]["rate"] == found.natural_mean[0]
+
+
+def test_the_interval_of_natural_covers_the_rate_of_the_distribution():
+    """A claim that is right where p of the base is even: a rate that varies within every cell."""
+    from commutes.evaluation._rates import natural, natural_mean
+
+    algorithm = conjunction()
+    whole = counterfactuals(algorithm, 60_000, distribution="inputs", seed=99)
+    truth = natural_mean(whole.inputs["p"][whole.base] % 2 == 0, whole)[0]
+    covered = {"u": 0, "v": 0, "mean": 0}
+    for seed in range(60):
+        pairs = counterfactuals(algorithm, 300, distribution="inputs", seed=seed)
+        hits = pairs.inputs["p"][pairs.base] % 2 == 0
+        found = {**natural(hits, pairs), "mean": natural_mean(hits, pairs)}
+        for name, (_, low, high) in found.items():
+            target = (
+                truth if name == "mean" else natural(whole.inputs["p"][whole.base] % 2 == 0, whole)[name][0]
+            )
+            covered[name] += low <= target <= high
+    assert min(covered.values()) >= 53
+
+
+def test_the_natural_rate_of_a_census_weighs_inputs_and_not_only_strata():
+    """All pairs of a domain are as common as each other there; under "values" they are not."""
+    from commutes.evaluation._rates import natural
+
+    algorithm = conjunction()
+    pairs = census(algorithm)
+    hits = pairs.inputs["q"][pairs.base] == 0
+    # u and v are uniform, then the inputs that give them: P(q = 0) is 1/8 either way; P(p = 0) is 1/2, not 1/8.
+    assert natural(hits, pairs)["u"] == pytest.approx((1 / 8,) * 3)
+    hits = pairs.inputs["p"][pairs.source[:, 0]] == 0
+    assert natural(hits, pairs)["u"] == pytest.approx((1 / 2,) * 3)
+    assert natural(hits, pairs)["v"] == pytest.approx((1 / 2,) * 3)
+
+
+def test_natural_is_none_where_an_answer_of_a_stratum_was_not_measured():
+    algorithm, _, claim = exact(6)
+    pairs = counterfactuals(algorithm, 400, seed=0)
+    gone = (pairs.swap == 0) & (pairs.stratum == 0) & (pairs.expected == 1)
+    found = evaluate(claim, pairs.subset(~gone))
+    assert found.natural["left"] is None
+    assert found.natural["right"][0] == 1.0
+    assert found.natural_mean is None
+
+
+def test_the_random_floor_is_as_uncertain_as_its_draws_are_few():
+    from commutes.evaluation._evaluation import _floor_rate
+    from commutes.stats import mean_interval
+
+    algorithm = equality(6)
+    pairs = counterfactuals(algorithm, 800, seed=0)
+    drawn = np.zeros((5, 800), dtype=bool)
+    for draw, hits in enumerate((80, 240, 400, 560, 720)):
+        drawn[draw, np.random.default_rng(draw).permutation(800)[:hits]] = True
+    found, spread = _floor_rate(drawn, pairs), mean_interval(drawn.mean(axis=1), limits=(0, 1))
+    assert (found.hits, found.n, found.clusters) == (2000, 4000, 5)
+    assert found.low <= spread.low
+    assert found.high >= spread.high
+    assert found.lower <= spread.lower
+    assert found.upper >= spread.upper
+    alike = _floor_rate(np.repeat(drawn[2:3], 5, axis=0), pairs)
+    single = _floor_rate(drawn[2:3], pairs)
+    # Draws that agree leave what the pairs leave open, which five times the same pairs do not narrow.
+    assert alike.high - alike.low == pytest.approx(single.high - single.low, rel=0.1)
+
+
+def test_a_constant_is_the_best_of_its_swapped_set():
+    """Where the swapped sets expect different answers one constant for both would be a weaker rival."""
+    algorithm, _, claim = exact(6)
+    pairs = counterfactuals(algorithm, 800, seed=0)
+    apart = pairs.subset(pairs.expected == (pairs.swap == 0))
+    found = evaluate(claim, apart)
+    assert found.floors["best constant"].rate == 1.0
+    assert all("best constant" in names for names in found.not_excluded.values())
+    coverage = apart.coverage()
+    assert [coverage[row]["best constant"].count for row in ("left", "right", "all swaps")] == [0, 0, 0]
+
+
+def test_possible_cells_that_are_too_small_are_counted_and_the_effective_ones_named():
+    algorithm, _, claim = exact(6)
+    pairs = counterfactuals(algorithm, 800, seed=0)
+    place = {name: i for i, name in enumerate(pairs.strata)}
+    left = pairs.swap == 0
+    few = np.zeros(len(pairs), dtype=bool)
+    few[np.nonzero(left & (pairs.stratum == place["flip"]))[0][:20]] = True
+    keep = few | ~(left & np.isin(pairs.stratum, [place["flip"], place["placebo"]]))
+    found = evaluate(claim, pairs.subset(keep))
+    assert found.worst is not None
+    assert (found.worst.cells, found.worst.too_small) == (6, 2)
+    assert found.ungated == (("left", "flip"),)
+    assert found.record()["worst"]["too_small"] == 2
+    assert "lowest of 6 gated cells; 2 more are too small" in " ".join(str(found).split())
+    assert evaluate(claim, pairs).ungated == ()
 
 
 def test_nothing_gated_means_no_headline_and_nothing_excluded():

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections import Counter
+import itertools
+from collections import Counter, defaultdict
 
 import numpy as np
 import pytest
@@ -153,7 +154,10 @@ def test_doing_nothing_and_a_constant_reach_what_counting_says(both):
         found.pairs.algorithm.values("verdict", np.array([c]))[0] if c >= 0 else None for c in clean_of(found)
     ]
     nothing = [clean[b] == e for b, e in zip(pairs.base, expected, strict=True)]
-    common = Counter(expected).most_common(1)[0][1]
+    by_swap = {
+        s: Counter(e for e, t in zip(expected, pairs.swap, strict=True) if t == s) for s in set(pairs.swap)
+    }
+    common = sum(counts.most_common(1)[0][1] for counts in by_swap.values())
     assert (found.floors["do nothing"].hits, found.floors["do nothing"].n) == (sum(nothing), len(pairs))
     assert found.floors["best constant"].hits == common
     assert found.floors["random subspace"].n == 5 * len(pairs)
@@ -182,17 +186,50 @@ def clean_of(found):
     return answers
 
 
-def test_natural_weighs_the_cells_as_the_distribution_does(both):
+def probability(row):
+    """Uniform over the values of total and twice, then over the inputs that give them: three a's for each total."""
+    return 1 / 27
+
+
+def natural_by_hand(pairs, swap, wanted):
+    """Sum over cells of their probability times their rate, all by loops; None where a cell is missing."""
+    swapped, one = swap.label.replace(" (one source)", "").split("+"), swap.shared or len(swap.variables) == 1
+    rows = [dict(zip("abc", values, strict=True)) for values in itertools.product(VALUES, repeat=3)]
+    mass = defaultdict(float)
+    for base in rows:
+        for sources in itertools.product(rows, repeat=1 if one else 2):
+            got = [by_hand(source, {}) for source in sources]
+            do = {name: got[0 if one else i][name] for i, name in enumerate(swapped)}
+            expected, answer = by_hand(base, do)["verdict"], by_hand(base, {})["verdict"]
+            cell = oracle.stratum(expected, answer, [g["verdict"] for g in got]), expected
+            mass[cell] += probability(base) * np.prod([probability(s) for s in sources])
+    hits = defaultdict(list)
+    answers = pairs.algorithm.values("verdict", pairs.expected)
+    for i, hit in enumerate(wanted["hits"]):
+        if pairs.swaps[pairs.swap[i]] is swap:
+            hits[pairs.strata[pairs.stratum[i]], answers[i]].append(hit)
+    if any(cell not in hits for cell in mass):
+        return None
+    return sum(share * np.mean(hits[cell]) for cell, share in mass.items())
+
+
+def test_natural_weighs_stratum_and_answer_as_the_distribution_does(both):
     pairs, found, wanted = both
-    for swap, value in found.natural.items():
-        weights = {t: w for (s, t), w in pairs.weights.items() if s == swap and w > 0}
-        cells = {t: wanted["cells"].get((shared(swap), t)) for t in weights}
-        if any(cell is None for cell in cells.values()):
+    means = []
+    for swap in pairs.swaps:
+        value, mean = found.natural[swap.label], natural_by_hand(pairs, swap, wanted)
+        means.append(mean)
+        if mean is None:
             assert value is None
             continue
-        mean = sum(weights[t] * hits / n for t, (hits, n) in cells.items())
         assert value[0] == pytest.approx(mean)
         assert value[1] <= value[0] <= value[2]
+        assert pairs.complete == (value[1] == value[2])
+    if None in means:
+        assert found.natural_mean is None
+    else:
+        assert found.natural_mean[0] == pytest.approx(np.mean(means))
+        assert found.natural_mean[1] <= found.natural_mean[0] <= found.natural_mean[2]
 
 
 def test_the_worst_cell_has_the_smallest_rate_and_bounds_of_the_minimum(both):
@@ -204,6 +241,10 @@ def test_the_worst_cell_has_the_smallest_rate_and_bounds_of_the_minimum(both):
         assert found.worst is None
         return
     assert found.worst.cells == len(gated)
+    short = [c for c in found.cells if c.status == "too small" and c.weight > 0]
+    assert found.worst.too_small == len(short)
+    must_change = [(c.swap, c.stratum) for c in short if c.stratum in ("flip", "novel") or "b=0" in c.stratum]
+    assert list(found.ungated) == must_change
     assert found.worst.rate == min(c.rate.rate for c in gated)
     lows, highs = [], []
     for cell in gated:

@@ -89,6 +89,58 @@ def test_cells_without_power_are_shown_as_such(report):
     assert len(re.findall("← worst", text)) == 1
 
 
+def test_where_all_gated_cells_are_alike_none_is_marked_as_the_worst(evaluation):
+    gated = [cell for cell in evaluation["cells"] if cell["status"] == "gated"]
+    for cell in gated:
+        cell["rate"] |= {"hits": cell["rate"]["n"], "rate": 1.0, "high": 1.0}
+    evaluation["worst"]["rate"] = 1.0
+    assert "← worst" not in evaluation_table(evaluation)
+    gated[0]["rate"] |= {"hits": 0, "rate": 0.0, "low": 0.0}
+    evaluation["worst"] |= {"swap": "left", "stratum": "flip", "rate": 0.0}
+    assert re.search(r"^  left +flip .*← worst$", evaluation_table(evaluation), re.MULTILINE)
+
+
+def test_the_headlines_bounds_are_said_to_be_bounds_and_what_is_left_out_is_counted(evaluation):
+    def row() -> str:
+        flat = " ".join(evaluation_table(evaluation, width=160).split())
+        return flat.split("worst cell (headline)")[1].split(" overall ")[0]
+
+    assert row() == (
+        " .932 [.908, .958] 400 one-sided bounds; right · flip, lowest of 9 gated cells; 1 more is too small"
+    )
+    evaluation["worst"]["too_small"] = 2
+    assert row().endswith("lowest of 9 gated cells; 2 more are too small")
+    del evaluation["worst"]["too_small"]  # a record of an earlier version
+    assert row().endswith("lowest of 9 gated cells")
+    evaluation["census"] = True
+    assert row() == " .932 exact 400 right · flip, lowest of 9 gated cells"
+
+
+def test_the_random_floor_counts_its_draws_and_not_their_pairs(evaluation):
+    (row,) = [line for line in evaluation_table(evaluation).splitlines() if "floor: random" in line]
+    said = "floor: random subspace .482 [.430, .530] 5 as many random coordinates, 5 draws"
+    assert " ".join(row.split()) == said
+
+
+@pytest.mark.parametrize("width", [90, 100])
+def test_the_label_of_a_joint_swap_is_not_broken_inside_a_name(evaluation, width):
+    patterns = [f"b={b} s1={s} s2={t}" for b in (0, 1) for s in (0, 1) for t in (0, 1)]
+    joint = evaluation["cells"][:8]
+    for cell, stratum in zip(joint, patterns, strict=True):
+        cell |= {"swap": "left+right", "stratum": stratum}
+        cell["rate"]["method"] = "dyadic"  # one more column
+    evaluation["worst"] |= {"swap": "left+right", "stratum": patterns[4]}
+    shown = evaluation_table(evaluation, width=width)
+    assert max(width_of(line) for line in shown.splitlines()) <= width
+    lines = shown.splitlines()
+    start = next(i for i, line in enumerate(lines) if line.startswith("  swap "))
+    names = [line[2:].split(" ")[0] for line in lines[start + 1 : start + 9]]
+    assert set(names) <= {"left+right", "left+", "right", ""}
+    assert "left+" in names[0]
+    if width == 100:
+        assert all(any(f" {stratum} " in line for line in lines) for stratum in patterns)
+
+
 def test_a_census_has_no_interval(evaluation):
     for cell in evaluation["cells"]:
         if cell["rate"]:

@@ -7,7 +7,7 @@ from types import ModuleType
 from typing import Any
 
 from commutes.counterfactuals._census import census
-from commutes.counterfactuals._coverage import Coverage, Share
+from commutes.counterfactuals._coverage import Coverage, Share, best_constant
 from commutes.counterfactuals._design import Design, Distribution
 from commutes.counterfactuals._plan import GATED, Plan, plan
 from commutes.counterfactuals._swap import Swap, one_source
@@ -23,6 +23,7 @@ __all__ = [
     "Plan",
     "Share",
     "Swap",
+    "best_constant",
     "census",
     "counterfactuals",
     "one_source",

@@ -7,7 +7,8 @@ import numpy as np
 from commutes.algorithm import Algorithm
 from commutes.counterfactuals._candidates import Candidates, candidates
 from commutes.counterfactuals._design import Design
-from commutes.counterfactuals._draw import Drawn, idle, natural_weights, strata_offsets
+from commutes.counterfactuals._draw import Drawn, idle
+from commutes.counterfactuals._natural import natural_of, strata_offsets
 from commutes.counterfactuals._pool import ENUMERABLE, Pool, pool_of_all
 from commutes.counterfactuals._swap import Swap, swap_sets
 from commutes.counterfactuals._value import Counterfactuals, assembled
@@ -56,7 +57,7 @@ def census(algorithm: Algorithm, *, swap: SwapSets = None) -> Counterfactuals:
         partition=0,
         complete=True,
     )
-    return assembled(algorithm, design, _all_pairs(algorithm, pool, options), None)
+    return assembled(algorithm, design, _all_pairs(algorithm, design, pool, options), None)
 
 
 def _refuse_large(algorithm: Algorithm, one: Swap, count: int | None) -> None:
@@ -83,7 +84,7 @@ def _refuse_large(algorithm: Algorithm, one: Swap, count: int | None) -> None:
         )
 
 
-def _all_pairs(algorithm: Algorithm, pool: Pool, options: list[Candidates]) -> Drawn:
+def _all_pairs(algorithm: Algorithm, design: Design, pool: Pool, options: list[Candidates]) -> Drawn:
     strata, offsets = strata_offsets(algorithm, [o.swap for o in options])
     slots = max(len(o.source_kinds) for o in options)
     bases, sources, swaps, expected, stratum = [], [], [], [], []
@@ -112,7 +113,6 @@ def _all_pairs(algorithm: Algorithm, pool: Pool, options: list[Candidates]) -> D
         stratum=np.concatenate(stratum),
         strata=strata,
         moved=np.zeros(n, dtype=bool),
-        weights=natural_weights(algorithm, options),
-        draws=0,
+        natural=natural_of(algorithm, design, pool, options),
         reused=True,
     )

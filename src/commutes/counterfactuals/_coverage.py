@@ -14,10 +14,12 @@ from commutes.counterfactuals._swap import Swap
 from commutes.counterfactuals._value import Counterfactuals
 from commutes.errors import DataError, nearest
 
-__all__ = ["ALL", "Coverage", "Share", "coverage_of"]
+__all__ = ["ALL", "Coverage", "Share", "best_constant", "coverage_of"]
 
 ALL = "all swaps"
 """The row of the union of the swap sets."""
+_CANDIDATES = 257
+"""Numbers that are tried as a constant answer where the output is real-valued."""
 
 
 @dataclass(frozen=True)
@@ -92,6 +94,8 @@ def coverage_of(
         refuse_other_inputs(pairs.algorithm, rival, f"coverage, rival {name!r}")
         label = name if name not in claimed else f"{name} (declared)"
         claimed[label] = _declared(pairs, rival, against.get(name, {}))
+    if pairs.expected.dtype.kind != "f":
+        claimed["best constant"] = (~best_constant(pairs), np.ones(len(pairs), dtype=bool))
     table: dict[str, dict[str, Share]] = {}
     for label, rows in [*((s.label, pairs.swap == i) for i, s in enumerate(pairs.swaps)), (ALL, None)]:
         mask = np.ones(len(pairs), dtype=bool) if rows is None else rows
@@ -100,9 +104,6 @@ def coverage_of(
             n = int((speaks & mask).sum())
             if n:
                 row[rival] = Share(int((another & speaks & mask).sum()), n)
-        constant = _best_constant(pairs, mask)
-        if constant is not None:
-            row["best constant"] = constant
         table[label] = row
     return Coverage(table)
 
@@ -184,8 +185,20 @@ def _recoding(algorithm: Algorithm, rival: Algorithm):
     return lambda column: place[column]
 
 
-def _best_constant(pairs: Counterfactuals, rows: np.ndarray) -> Share | None:
-    expected = pairs.expected[rows]
-    if expected.dtype.kind == "f" or not len(expected):
-        return None
-    return Share(len(expected) - int(np.bincount(expected).max()), len(expected))
+def best_constant(pairs: Counterfactuals) -> np.ndarray:
+    """Hits of the one answer per swap set that does best: of equally good ones the first in order.  # shape: (n,)"""
+    hits = np.zeros(len(pairs), dtype=bool)
+    for index in range(len(pairs.swaps)):
+        rows = np.flatnonzero(pairs.swap == index)
+        if not len(rows):
+            continue
+        expected = pairs.expected[rows]
+        values, counts = np.unique(expected, axis=0, return_counts=True)
+        if expected.dtype.kind != "f":
+            hits[rows] = expected == values[int(counts.argmax())]
+            continue
+        # Near the middle of many numbers a constant does best; candidates are the numbers themselves.
+        candidates = values[np.unique(np.linspace(0, len(values) - 1, _CANDIDATES).astype(int))]
+        alike = (~_another(pairs, expected, np.broadcast_to(c, expected.shape)) for c in candidates)
+        hits[rows] = max(alike, key=lambda own: own.sum())
+    return hits

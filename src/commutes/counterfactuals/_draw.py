@@ -7,17 +7,17 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
-from commutes.algorithm import Algorithm, Columns, Space
+from commutes.algorithm import Algorithm, Columns
 from commutes.counterfactuals._candidates import Candidates, candidates
 from commutes.counterfactuals._controlled import controlled
 from commutes.counterfactuals._design import Design
 from commutes.counterfactuals._fill import Filled, Requests, fill_disjoint, fill_recurring, quotas
+from commutes.counterfactuals._natural import Natural, natural_of, strata_offsets
 from commutes.counterfactuals._pool import Pool, Reservoir, inside
-from commutes.counterfactuals._strata import Strata, strata_of
-from commutes.counterfactuals._swap import Swap
+from commutes.counterfactuals._strata import Strata
 from commutes.errors import DataError
 
-__all__ = ["Drawn", "draw", "idle", "natural_weights", "strata_offsets"]
+__all__ = ["Drawn", "draw", "idle"]
 
 _SURE = 1e-3
 """A stratum that a sample of pairs gives at least this weight is held to be possible."""
@@ -36,34 +36,8 @@ class Drawn:
     stratum: np.ndarray
     strata: Strata
     moved: np.ndarray
-    weights: dict[tuple[str, str], float]
-    draws: int
+    natural: Natural
     reused: bool
-
-
-def strata_offsets(algorithm: Algorithm, swaps: Sequence[Swap]) -> tuple[Strata, list[int]]:
-    """All strata of these swap sets in a fixed order, and where each swap set's own begin."""
-    real = isinstance(algorithm.domain(algorithm.output_variable), Space)
-    arities = [1 if real else min(len(swap.slots), 3) for swap in swaps]
-    names: list[str] = []
-    begin: dict[int, int] = {}
-    for arity in sorted(set(arities)):
-        begin[arity] = len(names)
-        names += strata_of(arity, real)
-    return tuple(names), [begin[arity] for arity in arities]
-
-
-def natural_weights(algorithm: Algorithm, options: Sequence[Candidates]) -> dict[tuple[str, str], float]:
-    """The probability of each stratum under the distribution, summing to one per swap set."""
-    strata, offsets = strata_offsets(algorithm, [o.swap for o in options])
-    real = isinstance(algorithm.domain(algorithm.output_variable), Space)
-    weights: dict[tuple[str, str], float] = {}
-    for option, offset in zip(options, offsets, strict=True):
-        own = strata_of(len(option.source_kinds), real)
-        mass = np.bincount(option.stratum, weights=option.mass, minlength=len(own))
-        for place, value in enumerate(mass / mass.sum()):
-            weights[option.swap.label, strata[offset + place]] = float(value)
-    return weights
 
 
 def idle(algorithm: Algorithm, pool: Pool, option: Candidates, kind: str = "pair") -> DataError | None:
@@ -112,13 +86,13 @@ def counts_of(n: int, sets: int) -> list[int]:
 
 
 def _poor_part(
-    design: Design, pool: Pool, options: Sequence[Candidates], natural: dict[tuple[str, str], float]
+    design: Design, pool: Pool, options: Sequence[Candidates], natural: Natural
 ) -> DataError | None:
     """The error for a part whose inputs cannot fill a stratum that the algorithm makes possible."""
     strata, offsets = strata_offsets(pool.algorithm, [o.swap for o in options])
     for option, offset in zip(options, offsets, strict=True):
         there = {strata[offset + s] for s in np.unique(option.stratum)}
-        for (label, stratum), weight in natural.items():
+        for (label, stratum), weight in natural.weights.items():
             possible = weight > (0.0 if pool.complete and not option.draws else _SURE)
             if label == option.swap.label and possible and stratum not in there:
                 return _too_few(design, pool, f"swapping {label}, stratum {stratum}")
@@ -167,7 +141,7 @@ def _attempt(
     if not len(part):
         return lambda: _too_few(design, part, "any swap")
     pool, options = _options(algorithm, design, part, _tag(design))
-    natural, draws = _natural(algorithm, design, whole, pool, options, reservoir)
+    natural = _natural(algorithm, design, whole, pool, options, reservoir)
     trouble = _trouble(algorithm, design, pool, options, natural)
     if trouble is not None:
         return lambda: trouble
@@ -175,7 +149,7 @@ def _attempt(
     if filled is None:
         return lambda: _not_disjoint(design, algorithm, pool, options)
     requests, rows = filled
-    return _columns(pool, options, rows, requests, natural, draws)
+    return _columns(pool, options, rows, requests, natural)
 
 
 def _natural(
@@ -185,16 +159,15 @@ def _natural(
     pool: Pool,
     options: Sequence[Candidates],
     reservoir: Reservoir,
-) -> tuple[dict[tuple[str, str], float], int]:
-    """The weights of the undivided design and the number of draws behind them (0: exact).
+) -> Natural:
+    """The weights of the undivided design.
 
     A part prints the weights of the distribution, not those that its own few inputs happen to have.
     """
     if reservoir.natural is None:
         if design.part is not None:
             pool, options = _options(algorithm, replace(design, part=None), whole, 0)
-        draws = max(option.draws for option in options) or pool.draws
-        reservoir.natural = natural_weights(algorithm, options), draws
+        reservoir.natural = natural_of(algorithm, design, pool, options)
     return reservoir.natural
 
 
@@ -203,7 +176,7 @@ def _trouble(
     design: Design,
     pool: Pool,
     options: Sequence[Candidates],
-    natural: dict[tuple[str, str], float],
+    natural: Natural,
 ) -> DataError | None:
     """Why these candidates cannot make the data set, if they cannot."""
     for option in options:
@@ -258,8 +231,7 @@ def _columns(
     options: Sequence[Candidates],
     filled: Filled,
     requests: Requests,
-    natural: dict[tuple[str, str], float],
-    draws: int,
+    natural: Natural,
 ) -> Drawn:
     """The columns of the data set, over the distinct inputs that it uses."""
     algorithm = pool.algorithm
@@ -290,7 +262,6 @@ def _columns(
         stratum=stratum,
         strata=strata,
         moved=moved,
-        weights=natural,
-        draws=draws,
+        natural=natural,
         reused=bool((times > 1).any()),
     )

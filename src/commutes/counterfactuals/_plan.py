@@ -10,8 +10,8 @@ import numpy as np
 from commutes.algorithm import Algorithm
 from commutes.counterfactuals._candidates import Candidates, candidates
 from commutes.counterfactuals._design import Design, Distribution, check_distribution, check_seed, words
-from commutes.counterfactuals._draw import natural_weights, strata_offsets
 from commutes.counterfactuals._fill import Requests, Stock, fill_disjoint
+from commutes.counterfactuals._natural import natural_weights, strata_offsets
 from commutes.counterfactuals._pool import Reservoir, inside
 from commutes.counterfactuals._swap import swap_sets
 from commutes.counterfactuals._verbs import SwapSets

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from functools import cached_property
+from typing import TYPE_CHECKING
 
 import numpy as np
 
@@ -12,6 +13,9 @@ from commutes.counterfactuals._blocks import ENUMERABLE, Block, blocks
 from commutes.counterfactuals._codes import joint_codes, unit
 from commutes.counterfactuals._design import Design, Distribution, grouping
 from commutes.errors import DataError
+
+if TYPE_CHECKING:
+    from commutes.counterfactuals._natural import Natural
 
 __all__ = ["ENUMERABLE", "LEVELS", "Pool", "Reservoir", "inside", "pool_of_all"]
 
@@ -108,8 +112,8 @@ class Reservoir:
         share = dict(design.shares).get(design.part or "", 1.0)
         wanted = 2 * design.n * (1 + most) / share
         self.first = int(np.clip(wanted, 2**13, 2**15 if self.real else 2**17))
-        self.natural: tuple[dict[tuple[str, str], float], int] | None = None
-        """The weights of the strata once they are known, and the number of draws behind them."""
+        self.natural: Natural | None = None
+        """The weights of the undivided design once they are known."""
         self._pools: dict[int, Pool] = {}
 
     @property

@@ -13,6 +13,7 @@ from commutes.algorithm import Algorithm, Columns, Space, Variable
 from commutes.counterfactuals._admit import check_split, refuse_other_inputs, rows_of
 from commutes.counterfactuals._design import Design, check_count, check_seed, words
 from commutes.counterfactuals._draw import Drawn, draw
+from commutes.counterfactuals._natural import natural_cells, natural_shares
 from commutes.counterfactuals._pool import Reservoir
 from commutes.counterfactuals._strata import Strata, differs
 from commutes.counterfactuals._swap import Swap
@@ -68,6 +69,10 @@ class Counterfactuals:
     """How many draws stand behind `weights`; 0 where they are exact."""
     reused: bool
     """True where an input occurs more than once."""
+    balanced_weights: Mapping[tuple[str, str, tuple[int, ...]], float] = field(default_factory=dict)
+    """`weights` divided further: (swap label, stratum, codes of what is balanced within it) -> weight. That is the
+    expected answer; of controlled pairs the values of the flipped variables, base and source in turn. Empty where
+    nothing is balanced within a stratum."""
     _reservoir: Reservoir | None = field(default=None, repr=False)
     _picked: bool = field(default=False, repr=False)
 
@@ -111,6 +116,19 @@ class Counterfactuals:
     def _tolerance(self) -> float | None:
         domain = self.algorithm.domain(self.algorithm.output_variable)
         return domain.tolerance if isinstance(domain, Space) else None
+
+    @cached_property
+    def natural_cell(self) -> np.ndarray:
+        """The cell of each pair, within which pairs follow the distribution: see `balanced_weights`.  # shape: (n,)"""
+        return natural_cells(self)
+
+    @cached_property
+    def natural_weight(self) -> np.ndarray:
+        """The weight of each pair, its cell's over all pairs there; sums to 1 per swap set.  # shape: (n,)
+
+        nan throughout a swap set that lacks a cell to which the distribution gives weight.
+        """
+        return natural_shares(self)
 
     @cached_property
     def members(self) -> np.ndarray:
@@ -334,8 +352,9 @@ def assembled(
         strata=drawn.strata,
         moved=drawn.moved,
         complete=design.complete,
-        weights=drawn.weights,
-        weight_draws=drawn.draws,
+        weights=drawn.natural.weights,
+        weight_draws=drawn.natural.draws,
         reused=drawn.reused,
+        balanced_weights=drawn.natural.balanced,
         _reservoir=reservoir,
     )

@@ -9,14 +9,11 @@ import torch
 
 from commutes.algorithm import Finite
 from commutes.alignment import Alignment
-from commutes.counterfactuals import Counterfactuals
+from commutes.counterfactuals import Counterfactuals, best_constant
 from commutes.engine import Featurizer
 from commutes.evaluation._predictions import Bench
 from commutes.evaluation._rates import cell_rows, is_gated
 from commutes.features import Neurons, random_raw, rotation
-
-# Numbers that are tried as a constant answer where the output is real-valued.
-_CANDIDATES = 257
 
 DO_NOTHING, CONSTANT, RANDOM = "do nothing", "best constant", "random subspace"
 
@@ -35,7 +32,7 @@ def floors(alignment: Alignment, bench: Bench, *, draws: int, seed: int) -> dict
     random = [bench.hits(random_maps(alignment, [seed, draw])) for draw in range(draws)]
     return {
         DO_NOTHING: nothing[None],
-        CONSTANT: _best_constant(pairs)[None],
+        CONSTANT: best_constant(pairs)[None],
         RANDOM: np.stack(random),
     }
 
@@ -64,26 +61,16 @@ def same_answers(pairs: Counterfactuals, first: np.ndarray, second: np.ndarray) 
     return np.asarray(close.reshape(len(close), -1).all(axis=1))
 
 
-def _best_constant(pairs: Counterfactuals) -> np.ndarray:
-    """Hits of the one answer that does best: of several equally good ones the first in order.  # shape: (n,)"""
-    values, counts = np.unique(pairs.expected, axis=0, return_counts=True)
-    if isinstance(pairs.algorithm.domain(pairs.algorithm.output_variable), Finite):
-        return np.asarray(pairs.expected == values[int(counts.argmax())])
-    # Near the middle of many numbers a constant does best; candidates are the numbers themselves.
-    candidates = values[np.unique(np.linspace(0, len(values) - 1, _CANDIDATES).astype(int))]
-    return max((same_answers(pairs, pairs.expected, c) for c in candidates), key=lambda hits: hits.sum())
-
-
 def not_excluded(pairs: Counterfactuals, target: float) -> dict[str, list[str]]:
     """Per swapped set, the trivial rivals that reach the target on all gated strata: this data cannot exclude them.
 
     Rivals answer as the algorithm says: doing nothing gives the base's answer, swapping everything a source's,
-    the best constant the most frequent expected answer. Doing nothing scores 0 where the answer must change, a whole
-    source 0 where it must not become the source's; a constant scores about 1 / (number of answers) everywhere when
-    the data are balanced, so that it is the target, not 0, that it must miss. Where no stratum is gated nothing is
-    excluded.
+    the best constant the most frequent expected answer of the swapped set. Doing nothing scores 0 where the
+    answer must change, a whole source 0 where it must not become the source's; a constant scores about
+    1 / (number of answers) everywhere when the data are balanced, so that it is the target, not 0, that it must
+    miss. Where no stratum is gated nothing is excluded.
     """
-    rivals = {DO_NOTHING: ~pairs.effective, CONSTANT: _best_constant(pairs)}
+    rivals = {DO_NOTHING: ~pairs.effective, CONSTANT: best_constant(pairs)}
     found: dict[str, list[str]] = {}
     for swap in pairs.swaps:
         strata = [

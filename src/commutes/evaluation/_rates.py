@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Literal
@@ -11,7 +10,7 @@ import numpy as np
 
 from commutes.algorithm import Finite
 from commutes.counterfactuals import Counterfactuals
-from commutes.stats import Rate, rate, upper_bound
+from commutes.stats import Rate, rate, upper_bound, weighted_share
 
 # Fewer pairs or inputs cannot pass a gate at .95 even without a miss: .05 ** (1 / 59) is the first above it.
 GATED = 59
@@ -20,6 +19,7 @@ GATED = 59
 _LISTED, _ENOUGH = 64, 20
 
 Status = Literal["gated", "too small", "impossible"]
+Natural = tuple[float, float, float]
 
 
 @dataclass(frozen=True)
@@ -50,6 +50,8 @@ class Worst:
     upper: float
     """Minimum over the cells of their upper bounds at .05 / cells."""
     cells: int
+    too_small: int = 0
+    """Cells that have weight under the distribution and too few pairs or inputs to be among `cells`."""
 
 
 @dataclass(frozen=True)
@@ -127,7 +129,18 @@ def worst(found: Sequence[Cell], hits: np.ndarray, pairs: Counterfactuals) -> Wo
         for swap, stratum, rows in cell_rows(pairs)
         if any(cell.swap == swap and cell.stratum == stratum for cell, _ in gated)
     )
-    return Worst(lowest.swap, lowest.stratum, value.rate, min(r.lower for _, r in gated), upper, len(gated))
+    lower = min(r.lower for _, r in gated)
+    left_out = sum(cell.status == "too small" and cell.weight > 0 for cell in found)
+    return Worst(lowest.swap, lowest.stratum, value.rate, lower, upper, len(gated), left_out)
+
+
+def is_effective(stratum: str) -> bool:
+    """Whether the expected answer differs from the base's in this stratum, so that doing nothing is wrong.
+
+    >>> [is_effective(name) for name in ("flip", "novel", "placebo", "b=0 s1=1 s2=0", "b=1 sources=all")]
+    [True, True, False, True, False]
+    """
+    return stratum in ("flip", "novel") or stratum.startswith("b=0 ")
 
 
 def _upper(hits: np.ndarray, pairs: Counterfactuals, rows: np.ndarray, gated: int) -> float:
@@ -136,27 +149,34 @@ def _upper(hits: np.ndarray, pairs: Counterfactuals, rows: np.ndarray, gated: in
     return upper_bound(hits[rows], pairs.members[rows], alpha=0.05 / gated)
 
 
-def natural(found: Sequence[Cell]) -> dict[str, tuple[float, float, float] | None]:
-    """Per swapped set, the mean over strata with the distribution's weights, and its interval.
+def natural(hits: np.ndarray, pairs: Counterfactuals) -> dict[str, Natural | None]:
+    """Per swapped set, the mean with the weights that the distribution gives, low, high.
 
-    None where a stratum that has weight was not measured. The half-widths of the cells are added in quadrature,
-    as if they were independent.
+    Each pair weighs what its cell of stratum and expected answer weighs, over the pairs there. None where a cell
+    that has weight was not measured.
     """
-    by_swap: dict[str, list[Cell]] = {}
-    for cell in found:
-        by_swap.setdefault(cell.swap, []).append(cell)
-    return {swap: _weighted([c for c in cells if c.weight > 0]) for swap, cells in by_swap.items()}
+    return {
+        swap.label: _natural(hits, pairs, np.nonzero(pairs.swap == index)[0])
+        for index, swap in enumerate(pairs.swaps)
+    }
 
 
-def _weighted(found: Sequence[Cell]) -> tuple[float, float, float] | None:
-    rated = [(cell.weight, cell.rate) for cell in found if cell.rate is not None]
-    if len(rated) < len(found) or not rated:
+def natural_mean(hits: np.ndarray, pairs: Counterfactuals) -> Natural | None:
+    """`natural` as the mean over all swapped sets, its interval from all pairs at once."""
+    if any(found is None for found in natural(hits, pairs).values()):
         return None
-    total = sum(weight for weight, _ in rated)
-    mean = sum(weight * r.rate for weight, r in rated) / total
-    below = math.sqrt(sum((weight * (r.rate - r.low)) ** 2 for weight, r in rated)) / total
-    above = math.sqrt(sum((weight * (r.high - r.rate)) ** 2 for weight, r in rated)) / total
-    return mean, max(0.0, mean - below), min(1.0, mean + above)
+    return _natural(hits, pairs, np.arange(len(pairs)))
+
+
+def _natural(hits: np.ndarray, pairs: Counterfactuals, rows: np.ndarray) -> Natural | None:
+    weights = pairs.natural_weight[rows]
+    # nan where a cell is missing, and no pairs or no weight at all where nothing is known of the distribution.
+    if not weights.sum() > 0:
+        return None
+    found = weighted_share(
+        hits[rows], weights, pairs.natural_cell[rows], pairs.members[rows], census=pairs.complete
+    )
+    return found.value, found.low, found.high
 
 
 def transitions(hits: np.ndarray, pairs: Counterfactuals) -> list[Change]:

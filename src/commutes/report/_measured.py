@@ -8,7 +8,18 @@ from typing import Any
 from pydantic import JsonValue
 
 from commutes.report._schema import CellRecord, CheckRecord, EvaluationRecord, RateRecord, TransitionRecord
-from commutes.report._text import clean, count, interval, paint, plural, share, table, width_of, wrap
+from commutes.report._text import (
+    breakable,
+    clean,
+    count,
+    interval,
+    paint,
+    plural,
+    share,
+    table,
+    width_of,
+    wrap,
+)
 
 __all__ = [
     "cell_lines",
@@ -26,7 +37,7 @@ _SHORT = {"do nothing": "nothing", "best constant": "constant", "random subspace
 _FLOOR_WORDS = {
     "do nothing": "the base's own answer",
     "best constant": "the commonest expected answer",
-    "random subspace": "as many random coordinates there",
+    "random subspace": "as many random coordinates",
 }
 # Both tables begin their figures in the same column, so that the eye can run down all rates.
 _NAMES = 24
@@ -121,7 +132,9 @@ def _cell_figures(cell: CellRecord) -> list[str]:
 
 
 def _mark(cell: CellRecord, e: EvaluationRecord) -> str:
-    if _is_worst(cell, e):
+    gated = [one.rate.rate or 0.0 for one in e.cells if one.status == "gated" and one.rate is not None]
+    # Where all gated cells are alike none of them is the worst.
+    if _is_worst(cell, e) and min(gated, default=0.0) < max(gated, default=0.0):
         return "← worst"
     return "too small" if cell.status == "too small" else ""
 
@@ -135,10 +148,12 @@ def _laid_out(rows: Sequence[Sequence[str]], width: int) -> list[str]:
     widths = [max(width_of(row[i]) for row in rows) for i in range(len(rows[0]))]
     gap, least = "  ", {2: _IIA, 3: _INTERVAL, 4: _N}
     room = _room(widths, least, gap, width)
-    if room < 16:  # a narrow terminal, or counts in the millions
+    # A label of several variables may break behind its "+", never inside a name while there is room for one.
+    longest = min(16, max((width_of(part) for row in rows for part in breakable(row[0])), default=0))
+    if room < max(16, longest + min(widths[1], 16)):  # a narrow terminal, counts in the millions, long names
         gap, least = " ", {}
         room = max(13, _room(widths, least, gap, width))
-    stratum = min(widths[1], max(7, room - 6))
+    stratum = min(widths[1], max(7, room - max(6, longest)))
     swap = min(widths[0], room - stratum)
     if gap == "  ":
         least[1] = max(stratum, min(_NAMES - 2, room) - swap)
@@ -214,12 +229,16 @@ def _summary_rows(e: EvaluationRecord) -> list[list[str]]:
         bounds = interval(e.worst.low, e.worst.high, exact=e.census)
         n = next((cell.rate.n for cell in e.cells if _is_worst(cell, e) and cell.rate is not None), 0)
         words = f"{where}, lowest of {plural(e.worst.cells, 'gated cell')}"
+        if e.worst.too_small:
+            words += f"; {e.worst.too_small} more {'is' if e.worst.too_small == 1 else 'are'} too small"
+        # Bounds of a minimum, each one-sided: no 95 % interval, though it stands below one.
+        words = words if e.census else f"one-sided bounds; {words}"
         rows.append(["worst cell (headline)", share(e.worst.rate), bounds, count(n), words])
     natural = [share(e.natural.rate), interval(e.natural.low, e.natural.high, exact=e.census), count(e.n)]
     return [
         *rows,
         ["overall", *_figures(e.overall), "all pairs as drawn"],
-        ["natural", *natural, "strata as common as in the distribution"],
+        ["natural", *natural, "weighted as the distribution has them"],
         ["effective", *_figures(e.effective), "pairs whose answer the swap must change"],
     ]
 
@@ -232,10 +251,15 @@ def _swap_rows(e: EvaluationRecord) -> list[list[str]]:
 
 
 def _floor_rows(e: EvaluationRecord) -> list[list[str]]:
-    return [
-        [f"floor: {clean(name)}", *_figures(rate), _FLOOR_WORDS.get(name, "")]
-        for name, rate in e.floors.items()
-    ]
+    return [_floor_row(name, rate, e.n) for name, rate in e.floors.items()]
+
+
+def _floor_row(name: str, rate: RateRecord | None, n: int) -> list[str]:
+    figures, words = _figures(rate), _FLOOR_WORDS.get(name, "")
+    draws = rate.n // n if rate is not None and n else 1
+    if draws > 1:  # every pair was measured in each of so many draws: they are what varies
+        figures, words = [*figures[:2], count(draws)], f"{words}, {draws} draws"
+    return [f"floor: {clean(name)}", *figures, words]
 
 
 def _change_rows(e: EvaluationRecord, full: bool) -> list[list[str]]:

@@ -97,6 +97,7 @@ class WorstCell(_Record):
     low: float | None
     high: float | None
     cells: int = Field(ge=1)
+    too_small: int = Field(default=0, ge=0)
 
 
 class SwapRecord(_Record):

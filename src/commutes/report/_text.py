@@ -8,6 +8,7 @@ import unicodedata
 from collections.abc import Iterable, Sequence
 
 __all__ = [
+    "breakable",
     "clean",
     "count",
     "interval",
@@ -143,12 +144,24 @@ def _glued(match: re.Match[str]) -> str:
     return match[0].replace(" ", _GLUE)
 
 
+def breakable(text: str) -> list[str]:
+    """The parts between which a line may end: words, and in a word behind each "+".
+
+    >>> breakable("left+right (one source)")
+    ['left+', 'right', '(one', 'source)']
+    """
+    return re.findall(r"[^ +]*\+|[^ +]+", text)
+
+
 def _cut(word: str, columns: int) -> list[str]:
+    """A word that is too long: broken behind a "+" where that serves, anywhere where it does not."""
     pieces = [""]
-    for character in word:
-        if pieces[-1] and width_of(pieces[-1] + character) > columns:
-            pieces.append("")
-        pieces[-1] += character
+    for part in breakable(word):
+        whole = width_of(part) <= columns
+        for some in [part] if whole else part:
+            if pieces[-1] and width_of(pieces[-1] + some) > columns:
+                pieces.append("")
+            pieces[-1] += some
     return pieces
 
 

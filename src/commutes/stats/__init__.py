@@ -9,6 +9,7 @@ from commutes.stats._intervals import Interval, gap, mean_interval
 from commutes.stats._multiplicity import holm, monte_carlo_p
 from commutes.stats._planning import pairs_to_pass
 from commutes.stats._rate import Rate, lower_bound, rate, show, upper_bound
+from commutes.stats._weighted import weighted_share
 
 __all__ = [
     "Answer",
@@ -27,5 +28,6 @@ __all__ = [
     "rate",
     "show",
     "upper_bound",
+    "weighted_share",
     "wilson",
 ]

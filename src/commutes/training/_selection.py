@@ -9,7 +9,7 @@ import torch
 
 from commutes.alignment import Alignment
 from commutes.counterfactuals import Counterfactuals
-from commutes.evaluation import cell_rows
+from commutes.evaluation import cell_rows, is_gated
 from commutes.features import orthonormal
 from commutes.training._cohort import Cohort, cohort
 
@@ -34,7 +34,11 @@ class Selection:
         same = all(m.pairs is p for m, p in zip(fitted.members, pairs, strict=True))
         self.cohort = fitted if same else cohort(alignments, pairs, budget=budget)
         self.pairs = list(pairs)
-        self.rows = [[rows for *_, rows in cell_rows(p) if len(rows)] for p in pairs]
+        self.rows: list[list[np.ndarray]] = []
+        for one in pairs:
+            cells = [rows for *_, rows in cell_rows(one) if len(rows)]
+            # A cell of a few pairs is no ground for a choice, unless there is no other.
+            self.rows.append([rows for rows in cells if is_gated(one, rows)] or cells)
 
     def scores(self, raws: Sequence[torch.Tensor], starts: int) -> np.ndarray:
         """Worst cell and mean over cells, per member.  # shape: (members, 2)
