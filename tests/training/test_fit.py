@@ -505,3 +505,19 @@ def test_a_network_in_training_mode_with_dropout_is_refused():
     assert "the network is in training mode" in message(NetworkError, lambda: fit(claim, pairs, seed=0))
     module.eval()
     assert fit(claim, pairs, seed=0, steps=2, batch=8, starts=1).fitted
+
+
+@pytest.mark.parametrize("n", [800, 80])
+def test_a_cell_of_three_pairs_chooses_no_step_where_others_are_gated(n):
+    from commutes.training._cohort import cohort
+    from commutes.training._selection import Selection
+
+    case = planted()
+    pairs = counterfactuals(case.algorithm, n, seed=0)
+    left_flips = np.nonzero((pairs.swap == 0) & (pairs.stratum == 0))[0]
+    few = pairs.subset(np.setdiff1d(np.arange(len(pairs)), left_flips[3:]))
+    fitted = cohort([case.claim], [few], budget=2**30)
+    chosen = Selection(fitted, [case.claim], [few], budget=2**30)
+    sizes = sorted(len(rows) for rows in chosen.rows[0])
+    assert len(sizes) == (7 if n == 800 else 8)
+    assert (sizes[0] == 3) == (n == 80)
