@@ -124,6 +124,12 @@ def trained(eq: ModuleType, config: Config, cache: Path | None) -> tuple[list[Ne
     return networks, seconds
 
 
+def weights_hash(network: Network) -> str:
+    """SHA-256 over the parameters, in their order."""
+    tensors = network.module.state_dict().values()
+    return hashlib.sha256(b"".join(t.numpy().tobytes() for t in tensors)).hexdigest()
+
+
 def claim(network: Network, algorithm: Algorithm, task: str, layer: int, k: int) -> Alignment:
     """The task's variables in the first coordinates of one rotation of a hidden layer."""
     rotation = Rotation(network.site(f"layers.{layer - 1}"))
@@ -218,7 +224,7 @@ def experiment(config: Config, only: Mapping[str, Any], work: Path | None, code:
         say(task, f"pairs drawn in {time.perf_counter() - begin:.0f} s")
         for kind, layer, k, settings in jobs:
             found[kind] += _kept(work, code, networks, pairs, (task, layer, k), settings, only.get("network"))
-    made = {"seconds": round(seconds), "fingerprints": [network.fingerprint for network in networks]}
+    made = {"seconds": round(seconds), "weights_sha256": [weights_hash(network) for network in networks]}
     return {"config": asdict(config), "shares": SHARES, "networks": made, **found}
 
 
