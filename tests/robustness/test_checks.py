@@ -11,9 +11,10 @@ from torch import nn
 
 from commutes import Alignment, Coordinates, Network, census, counterfactuals
 from commutes.evaluation import Worst
-from commutes.robustness import CHECKS, Thresholds, controls
+from commutes.robustness import CHECKS, Outcome, Thresholds, controls
 from commutes.robustness._a3_adequacy import adequacy_of
 from commutes.robustness._a9_reach import edit_sizes
+from commutes.robustness._multiplicity import corrected
 from commutes.stats import Answer
 from tests.planted import EQUALITY, Rotated, equality, exact, joined, neurons, planted, settled
 
@@ -95,6 +96,35 @@ def test_strata_are_gated_on_the_worst_cell(sampled, lower, upper, answer):
     found = A2(measured(sampled, worst=worst))
     assert found.answer is answer
     assert "worst of 8 cells is left · flip" in found.sentence
+
+
+def test_a_claim_is_not_supported_while_an_effective_stratum_is_too_small_to_gate(sampled):
+    pairs = sampled.test
+    flips = np.nonzero((pairs.swap == 0) & (pairs.stratum == pairs.strata.index("flip")))[0]
+    kept = np.ones(len(pairs), bool)
+    kept[flips[20:]] = False
+    found = A2(case_of(sampled.alignment, pairs.subset(kept)))
+    assert found.answer is Answer.INCONCLUSIVE
+    assert found.sentence.endswith(
+        "possible and effective, but with too few pairs or inputs to gate: left · flip"
+    )
+    assert found.n_to_decide == 59 * 8
+    assert A2(sampled).answer is Answer.SUPPORTED
+
+
+def test_holm_spares_what_a_single_gate_would_refute():
+    def outcome(p: float) -> Outcome:
+        answer = Answer.REFUTED if p <= 0.05 else Answer.SUPPORTED
+        return Outcome(answer, "a gate", refuted_at=lambda alpha: p <= alpha)
+
+    def answers(*ps: float) -> list[Answer]:
+        return [o.answer for o in corrected({str(i): outcome(p) for i, p in enumerate(ps)}).values()]
+
+    # By hand: .03 against .05 / 3; then .01 against .05 / 3 and .03 against .05 / 2; then .02 as well.
+    assert answers(0.03, 0.5, 0.5) == [Answer.INCONCLUSIVE, Answer.SUPPORTED, Answer.SUPPORTED]
+    assert answers(0.01, 0.03, 0.5) == [Answer.REFUTED, Answer.INCONCLUSIVE, Answer.SUPPORTED]
+    assert answers(0.01, 0.02, 0.04) == [Answer.REFUTED] * 3
+    assert answers(0.04) == [Answer.REFUTED]
 
 
 def test_a_rival_that_is_not_excluded_takes_a_success_away_and_not_a_failure(sampled):

@@ -40,6 +40,12 @@ def strata(case: Case) -> Outcome:
     # Once for the claim, once for every random subspace beside it.
     passes = len(case.test) * (1 + DRAWS)
     answer = gate((worst.lower, worst.upper), target)
+    ungated = evaluation.ungated
+    if ungated and answer is Answer.SUPPORTED:
+        # A stratum that could show the claim wrong was not measured well enough to.
+        answer = Answer.INCONCLUSIVE
+        few = ", ".join(f"{swap} · {stratum}" for swap, stratum in ungated)
+        sentence += f"; possible and effective, but with too few pairs or inputs to gate: {few}"
     # A failure is a failure whoever else would fail too; only a success may be somebody else's.
     if open_rivals and answer is not Answer.REFUTED:
         swap, names = next(iter(open_rivals.items()))
@@ -70,6 +76,8 @@ def worst_upper(evaluation: Evaluation, alpha: float) -> float:
 def _needed(case: Case) -> int | None:
     """Pairs in all with which the cell that holds the gate up would be decided, if its rate stays as it is."""
     target = case.thresholds.target
+    if case.evaluation.ungated:
+        return GATED * sum(cell.weight > 0 for cell in case.evaluation.cells)
     rates = [c.rate for c in case.evaluation.cells if c.status == "gated" and c.rate is not None]
     held = min(rates, key=lambda r: (r.lower, r.rate))
     if not 0 < target < 1 or held.rate == target:
