@@ -53,7 +53,7 @@ def weighted_share(
     See The formation of risk sharing networks (Fafchamps and Gubert, 2007); Survey Sampling (Kish, 1965).
 
     >>> print(weighted_share([True] * 30 + [False] * 10, [1] * 40, [0] * 20 + [1] * 20))
-    
+    .750 [.593, .861], n = 40
     """
     level, alpha = checked_level(level), checked_alpha(alpha)
     array, share, cell = _checked(hits, weights, cells)
