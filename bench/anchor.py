@@ -41,6 +41,7 @@ from commutes.stats import rate
 from commutes.training import Settings, fit_many
 
 FIT = Settings(steps=1_500, lr=1e-2, batch=512, starts=1, every=100)
+WORST = ("swap", "stratum", "rate", "low", "high", "cells")
 # Layer and settings of other fits of both equalities with k = 8.
 BUDGETS = (
     (1, replace(FIT, steps=3_000)),
@@ -155,8 +156,9 @@ def measured(alignment: Alignment, pairs: Data, seed: int) -> dict[str, Any]:
     if pairs.library is not None:
         found = evaluate(alignment, pairs.library, seed=seed).record()
         row.setdefault("accuracy", found["accuracy"])
-        keys = ("n", "distinct_inputs", "overall", "natural", "worst")
-        row["library"] = {key: found[key] for key in keys} | {
+        row["library"] = {key: found[key] for key in ("n", "distinct_inputs", "overall")} | {
+            "natural": {"rate": found["natural"]["rate"]},
+            "worst": {key: found["worst"][key] for key in WORST},
             "floors": {name: floor["rate"] for name, floor in found["floors"].items()},
             "cells": [
                 [c["swap"], c["stratum"], c["rate"]["hits"], c["rate"]["n"]]
