@@ -18,7 +18,8 @@ from commutes.algorithm import Algorithm
 from commutes.alignment._alignment import Alignment
 from commutes.errors import AlignmentError, ArtefactError
 from commutes.features import Coordinates, Features, Rotation, Slice, Subspace
-from commutes.network import Moment, Network, Place, Site
+from commutes.network import Moment, Network, Place, Position, Site
+from commutes.network.transformers import TokenPosition, token_position
 from commutes.report import make_folder, read_bytes, write_bytes, write_text
 
 FORMAT = 1
@@ -202,7 +203,7 @@ def _same(record: Mapping[str, Any], what: str, fingerprint: str, folder: Path) 
 def _site_record(site: Site) -> dict[str, Any]:
     places = []
     for place in site.places:
-        if callable(place.position) or callable(place.source_position):
+        if any(_is_code(position) for position in (place.position, place.source_position)):
             raise AlignmentError(
                 "a position that is a function cannot be saved",
                 where=str(site),
@@ -221,11 +222,27 @@ def _site_record(site: Site) -> dict[str, Any]:
                 "axis": place.axis,
                 "part": [part.start, part.stop, part.step] if isinstance(part, slice) else _numbers(part),
                 "part_is_slice": isinstance(part, slice),
-                "position": _numbers(place.position),
-                "source_position": _numbers(place.source_position),
+                "position": _position_record(place.position),
+                "source_position": _position_record(place.source_position),
             }
         )
     return {"places": places, "each": site.each}
+
+
+def _is_code(position: Position | None) -> bool:
+    return callable(position) and not isinstance(position, TokenPosition)
+
+
+def _position_record(position: Position | None) -> int | list[int] | dict[str, list[str | int]] | None:
+    return {"tokens": list(position.spec)} if isinstance(position, TokenPosition) else _numbers(position)
+
+
+def _position(network: Network, record: Any) -> Position | None:
+    if not isinstance(record, dict):
+        return record
+    if network.language is None:
+        raise ValueError("positions of tokens in a network without a tokenizer")
+    return token_position(network.language.prompt, record["tokens"])
 
 
 def _numbers(what: Any) -> int | list[int] | None:
@@ -240,5 +257,6 @@ def _site(network: Network, record: Mapping[str, Any]) -> Site:
         network.site(p["path"])  # refuses a module that the network does not have
         part = slice(*p["part"]) if p["part_is_slice"] else p["part"]
         moment = Moment(p["path"], p["side"], p["item"], p["call"])
-        places.append(Place(moment, part, p["position"], p["source_position"], p["axis"]))
+        where, there = (_position(network, p[key]) for key in ("position", "source_position"))
+        places.append(Place(moment, part, where, there, p["axis"]))
     return Site(network, tuple(places), record["each"])

@@ -141,7 +141,7 @@ class Network:
             position: Token or pixel positions; negative ones count from the end; a function of the inputs'
                 values gives them per example. In a transformer positions are those of the prompt without its
                 padding, and also "last", a slot ("{b}", "{b[first]}", "{b[-1]}", its second occurrence "{b@2}"),
-                or a list of these; None is every token.
+                or a list of these; None and "every" are every token.
             source_position: Positions in the source where they differ from the base's.
             call: Which call of a module that runs several times, from 0.
             side: "output" or "input" of the module.

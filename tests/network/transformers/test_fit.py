@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import json
+from pathlib import Path
+
 import numpy as np
 import pytest
 
@@ -33,6 +36,31 @@ def test_fit_and_evaluate(family: str) -> None:
     # A random model knows no sums, but what it answers is an answer of the whole vocabulary.
     assert 0 <= found.overall.rate < 1
     assert found.accuracy.n == len(test.ids)
+
+
+def test_positions_by_meaning_are_saved_as_words(tmp_path: Path) -> None:
+    algorithm = carry()
+    network = M.network("llama")
+    site = network.site(
+        "head_value_output", layer=1, head=1, position=["{b[last]}", -1], source_position=["last", 0]
+    )
+    alignment = cm.Alignment(algorithm, {algorithm["left"]: cm.Rotation(site)[:2]})
+    pairs = cm.counterfactuals(algorithm, 60, seed=1)
+    train, test = pairs.split(train=0.5, test=0.5)
+    fitted = cm.fit(alignment, train, seed=0, steps=2, batch=8, starts=1)
+    cm.save(fitted, tmp_path)
+    record = json.loads((tmp_path / "alignment.json").read_text())
+    place = record["groups"][0]["site"]["places"][0]
+    assert (place["position"], place["source_position"]) == (
+        {"tokens": ["{b[last]}", -1]},
+        {"tokens": ["last", 0]},
+    )
+    back = cm.load(tmp_path, algorithm=algorithm, network=network)
+    assert np.array_equal(cm.evaluate(back, test).answered, cm.evaluate(fitted, test).answered)
+    # The same weights behind another prompt are another network.
+    other = cm.Network(network.module, M.fitting_tokenizer("llama"), template="{b}+{a}=", answers=M.DIGITS)
+    with pytest.raises(cm.errors.ArtefactError, match="fitted for another network"):
+        cm.load(tmp_path, algorithm=algorithm, network=other)
 
 
 def test_an_answer_that_is_no_candidate_is_never_a_hit() -> None:

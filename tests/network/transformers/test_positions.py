@@ -83,7 +83,7 @@ def test_a_source_may_be_read_elsewhere() -> None:
 def test_no_position_is_every_token_and_no_padding() -> None:
     net = network()
     same = {"a": np.array([12, 30]), "b": np.array([4, 6])}
-    assert found(net, None, same) == [["[BOS]", *"12+4="], ["[BOS]", *"30+6="]]
+    assert found(net, "every", same) == found(net, None, same) == [["[BOS]", *"12+4="], ["[BOS]", *"30+6="]]
     assert text(net, None) == (
         "a span has different numbers of tokens\n"
         "  where:    every token\n"
@@ -170,7 +170,7 @@ def test_words_that_are_no_position() -> None:
     assert text(net, "lst") == (
         "there is no such position\n"
         "  got:      'lst'\n"
-        "  expected: 'last', a number, or a slot such as '{b}', '{b[first]}', '{b[-1]}'; nearest: 'last'"
+        "  expected: 'last', 'every', a number, or a slot: '{b}', '{b[first]}', '{b[-1]}'; nearest: 'last'"
     )
     assert text(net, "{c}") == (
         "the template has no such slot\n"

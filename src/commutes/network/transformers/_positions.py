@@ -12,10 +12,10 @@ from commutes.errors import SiteError, nearest
 from commutes.network.transformers._prompt import Prompt, Tokens
 
 Meaning = str | Sequence[str | int]
-"""Positions in words: "last", a slot such as "{b}" or "{b[first]}", or a list of words and numbers."""
+"""Positions in words: "last", "every", a slot such as "{b}" or "{b[first]}", or a list of words and numbers."""
 
 _SLOT = re.compile(r"\{(\w+)(?:@(\d+))?(?:\[(first|last|-?\d+)\])?\}")
-_EVERY = "every token"
+_EVERY = "every"
 
 
 @dataclass(frozen=True)
@@ -120,14 +120,14 @@ def token_position(prompt: Prompt, position: int | Meaning | None) -> TokenPosit
 
 def _known(prompt: Prompt, part: str) -> str:
     slots = prompt.template.slots
-    if part == "last":
+    if part in ("last", _EVERY):
         return part
     if not _SLOT.fullmatch(part):
-        close = nearest(part, ["last", *("{" + slot + "}" for slot in slots)])[0]
+        close = nearest(part, ["last", _EVERY, *("{" + slot + "}" for slot in slots)])[0]
         raise SiteError(
             "there is no such position",
             got=repr(part),
-            expected=f"'last', a number, or a slot such as '{{b}}', '{{b[first]}}', '{{b[-1]}}'; nearest: {close!r}",
+            expected=f"'last', 'every', a number, or a slot: '{{b}}', '{{b[first]}}', '{{b[-1]}}'; nearest: {close!r}",
         )
     name, occurrence, _ = _parsed(part)
     if name not in slots:
