@@ -418,6 +418,17 @@ def test_selectivity_is_against_the_worst_control(complete):
     assert f"selectivity .{round(lowest * 1000)}" in found.sentence
 
 
+def test_only_what_is_held_out_is_called_held_out(learnt, complete):
+    assert "its controls, fitted to held out: " in B2(learnt).sentence
+    sentence = B2(complete).sentence
+    assert "held out" not in sentence
+    assert "its controls: ." in sentence
+    case = planted(3, 300)
+    pairs = census(case.algorithm)
+    claim = case.claim.with_maps([case.truth], fitted_ids=pairs.input_ids)
+    assert "held out" not in B2(case_of(claim, pairs, train=pairs)).sentence
+
+
 def test_a_wrong_neuron_is_not_selective(complete):
     wrong = neurons(complete.alignment.network, complete.alignment.algorithm, left=[1], right=[0])
     assert B2(case_of(wrong, complete.test)).answer is Answer.REFUTED

@@ -167,6 +167,7 @@ def test_without_a_selection_split_the_last_step_is_taken(case):
     assert scores[claim.history["chosen_start"]] == max(scores)
 
 
+@pytest.mark.slow
 def test_ending_a_fit_that_is_perfect_changes_nothing(case, monkeypatch):
     """A strictly better score is impossible: stopping must give the maps that going on would have given."""
     import commutes.training._fit as module
