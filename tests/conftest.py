@@ -10,4 +10,3 @@ os.environ.setdefault("MKL_NUM_THREADS", "1")
 # A test that reaches for a hub has no business to.
 os.environ.setdefault("HF_HUB_OFFLINE", "1")
 os.environ.setdefault("MPLBACKEND", "Agg")
-

@@ -10,7 +10,14 @@ __version__ = "0.1.0"
 # Names are resolved on first use, so that `import commutes` stays light: no torch, no pandas.
 _HOMES: dict[str, tuple[str, ...]] = {
     "commutes.algorithm": ("Algorithm", "Finite", "Space", "Variable", "reals", "vectors"),
-    "commutes.counterfactuals": ("Counterfactuals", "Distribution", "census", "counterfactuals", "one_source", "plan"),
+    "commutes.counterfactuals": (
+        "Counterfactuals",
+        "Distribution",
+        "census",
+        "counterfactuals",
+        "one_source",
+        "plan",
+    ),
     "commutes.network": ("Network", "Site"),
     "commutes.features": ("Coordinates", "Rotation"),
     "commutes.alignment": ("Alignment", "load", "save"),

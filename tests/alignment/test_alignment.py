@@ -7,7 +7,7 @@ import torch
 from torch import nn
 
 from commutes import Alignment, Coordinates, Network, Rotation, census, counterfactuals, evaluate
-from commutes.errors import AlgorithmError, AlignmentError
+from commutes.errors import AlgorithmError, AlignmentError, NetworkError
 from commutes.features import Neurons, Subspace
 from tests.planted import equality, exact, joined, planted
 
@@ -280,3 +280,13 @@ def test_with_maps_leaves_the_old_claim_and_adds_up_what_was_seen():
     assert len(first.fitted_ids) == len(case.parts[0].input_ids)
     assert (first.history, again.history) == ({}, {"seed": 1})
     assert isinstance(again.featurizers[0], Subspace)
+
+
+def test_an_alignment_does_not_touch_the_statistics_of_a_network_in_training_mode():
+    algorithm = equality(3)
+    module = nn.Sequential(nn.Linear(4, 3), nn.BatchNorm1d(3), nn.Linear(3, 2)).train()
+    network = Network(module, encode=joined, answers=[False, True])
+    before = module[1].num_batches_tracked.clone()
+    with pytest.raises(NetworkError, match="the network is in training mode"):
+        Alignment(algorithm, {algorithm["left"]: Rotation(network.site("0"))[:1]})
+    assert torch.equal(module[1].num_batches_tracked, before)

@@ -433,3 +433,25 @@ def test_an_argument_that_is_passed_by_name_is_a_site() -> None:
         "  expected: the name of an argument that holds a tensor\n"
         "  do:       arguments that are passed by position are chosen with item=0, 1, ..."
     )
+
+
+def test_a_forward_that_handles_exceptions_does_not_swallow_the_early_stop():
+    class Careful(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.first, self.second = nn.Linear(2, 2), nn.Linear(2, 2)
+            self.went_on = 0
+
+        def forward(self, x: torch.Tensor) -> torch.Tensor:
+            try:
+                x = self.first(x)
+            except Exception:
+                self.went_on += 1
+            self.went_on += 1
+            return self.second(x)
+
+    module = Careful()
+    network = Network(module, encode=lambda v: torch.zeros(3, 2), answers=[False, True])
+    capture(network, {"a": np.zeros(3)}, [network.site("first")])
+    # One whole run learns the shape; the capture itself stops.
+    assert module.went_on == 1

@@ -12,7 +12,7 @@ from commutes.counterfactuals._admit import refuse_other_inputs
 from commutes.counterfactuals._strata import differs
 from commutes.counterfactuals._swap import Swap
 from commutes.counterfactuals._value import Counterfactuals
-from commutes.errors import DataError, nearest
+from commutes.errors import DataError, similar
 
 __all__ = ["ALL", "Coverage", "Share", "best_constant", "coverage_of"]
 
@@ -80,13 +80,13 @@ def coverage_of(
     """See `Counterfactuals.coverage`."""
     for name in against:
         if name not in rivals:
-            close = nearest(name, rivals)
+            close = similar(name, rivals)
             raise DataError(
                 f"no rival {name!r}",
                 where="coverage(against=)",
                 got=repr(name),
                 expected="one of " + ", ".join(rivals) if rivals else "a rival named in rivals=",
-                fix=f"write {close[0]!r}" if close else "name it in rivals=",
+                fix=f"write {close!r}" if close else "name it in rivals=",
             )
     claimed = _disagreements(pairs)
     for name, rival in rivals.items():

@@ -133,7 +133,9 @@ def layouts(network: Network, inputs: Inputs, sites: Sequence[Site]) -> dict[Sit
     Raises:
         SiteError: A site that holds no activations, or a part or position that does not exist.
         EngineError: A module that runs less or more often than declared.
+        NetworkError: The network is in training mode, in which even this run could change its statistics.
     """
+    network.check_mode()
     one = inputs.rows(torch.zeros(1, dtype=torch.long))
     found: dict[Moment, torch.Tensor] = {}
 

@@ -18,8 +18,11 @@ Tap = Callable[[torch.Tensor], torch.Tensor | None]
 """Sees the tensor at a moment; returns what shall stand in its place, or None to leave it."""
 
 
-class Enough(Exception):
-    """Not an error: raised inside a forward once nothing more is needed of it."""
+class Enough(BaseException):
+    """Not an error: raised inside a forward once nothing more is needed of it.
+
+    No `Exception`, so that a forward which handles those does not swallow it.
+    """
 
 
 class Called(NamedTuple):
