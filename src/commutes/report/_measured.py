@@ -204,11 +204,7 @@ def companion_lines(
         untrained: Further rows, of refits on untrained networks.
         full: Whether every change of value is listed, or only the lowest of each swapped set.
     """
-    groups = [
-        _summary_rows(e),
-        [*_swap_rows(e), *_change_rows(e, full)],
-        [*_floor_rows(e), *untrained],
-    ]
+    groups = companion_rows(e, untrained=untrained, full=full)
     least = {0: _NAMES, 1: _IIA, 2: _INTERVAL, 3: _N}
     limits = {0: _NAMES, 4: max(16, width - len(INDENT) - sum(least.values()) - 8)}
     lines: list[str] = []
@@ -220,6 +216,21 @@ def companion_lines(
             words = f"swap {clean(swap)}: this data does not exclude {rivals}"
             lines += [INDENT + line for line in wrap(words, width - len(INDENT))]
     return lines
+
+
+def companion_rows(
+    e: EvaluationRecord, *, untrained: Sequence[Sequence[str]] = (), full: bool = False, changes: bool = True
+) -> list[list[list[str]]]:
+    """The rows of `companion_lines` in three groups: name, rate, interval, n, words. The card and the page share them.
+
+    Args:
+        e: The evaluation.
+        untrained: Further rows, of refits on untrained networks.
+        full: Whether every change of value is listed, or only the lowest of each swapped set.
+        changes: Whether changes of value are listed at all.
+    """
+    swaps = [*_swap_rows(e), *(_change_rows(e, full) if changes else [])]
+    return [_summary_rows(e), swaps, [*_floor_rows(e), *(list(row) for row in untrained)]]
 
 
 def _summary_rows(e: EvaluationRecord) -> list[list[str]]:

@@ -7,6 +7,7 @@ from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
 from commutes.report._measured import (
+    companion_rows,
     data_words,
     floor_names,
     measure,
@@ -62,7 +63,7 @@ def html(record: Mapping[str, Any] | ReportRecord, *, figures: Mapping[str, str]
             floors=floor_names(r.evaluation),
             data=data_words(r.evaluation),
             measure=measure(r.evaluation),
-            untrained=untrained_rows(r.checks),
+            sums=companion_rows(r.evaluation, untrained=untrained_rows(r.checks), changes=False),
             self_checks=self_check_words(r.evaluation),
             groups=_groups(r),
             tally=_tally(r),
