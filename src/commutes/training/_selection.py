@@ -13,7 +13,7 @@ from commutes.evaluation import cell_rows, is_gated
 from commutes.features import orthonormal
 from commutes.training._cohort import Cohort, cohort
 
-# Pairs per forward and member.
+# Pairs per forward and member, where the network is small enough for so many.
 _CHUNK = 2048
 
 PERFECT = 2.0
@@ -34,6 +34,7 @@ class Selection:
         same = all(m.pairs is p for m, p in zip(fitted.members, pairs, strict=True))
         self.cohort = fitted if same else cohort(alignments, pairs, budget=budget)
         self.pairs = list(pairs)
+        self.chunk = min(_CHUNK, *(alignment.network.chunk for alignment in alignments))
         self.rows: list[list[np.ndarray]] = []
         for one in pairs:
             cells = [rows for *_, rows in cell_rows(one) if len(rows)]
@@ -49,10 +50,10 @@ class Selection:
         longest = max(len(p) for p in self.pairs)
         hits: list[list[np.ndarray]] = [[] for _ in range(len(self.pairs) * starts)]
         with torch.no_grad():
-            for begin in range(0, longest, _CHUNK):
+            for begin in range(0, longest, self.chunk):
                 # Claims may have different numbers of pairs: a short one repeats its last, and the rest is cut off.
-                rows = [torch.arange(begin, begin + _CHUNK).clamp(max=len(p) - 1) for p in self.pairs]
-                size = min(_CHUNK, longest - begin)
+                rows = [torch.arange(begin, begin + self.chunk).clamp(max=len(p) - 1) for p in self.pairs]
+                size = min(self.chunk, longest - begin)
                 rows = [r[:size] for r in rows]
                 answered = self.cohort.logits(bases, rows, starts).argmax(dim=-1)
                 for member in range(len(hits)):
