@@ -499,10 +499,11 @@ def test_a_loss_that_is_not_finite_names_the_step_and_the_rate(case):
 
 def test_a_network_in_training_mode_with_dropout_is_refused():
     module = nn.Sequential(nn.Linear(4, 6), nn.Dropout(0.5), nn.Linear(6, 2))
-    network = Network(module, encode=joined, answers=[False, True])
+    network = Network(module.eval(), encode=joined, answers=[False, True])
     algorithm = equality(6)
     claim = Alignment(algorithm, {algorithm["left"]: Rotation(network.site("0"))[:1]})
     pairs = counterfactuals(algorithm, 100, swap=["left"], seed=0)
+    module.train()
     assert "the network is in training mode" in message(NetworkError, lambda: fit(claim, pairs, seed=0))
     module.eval()
     assert fit(claim, pairs, seed=0, steps=2, batch=8, starts=1).fitted
