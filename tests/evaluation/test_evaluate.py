@@ -364,7 +364,7 @@ def test_a_custom_decode_is_evaluated():
     claim = neurons(wrapped, algorithm, left=[0], right=[1])
     assert evaluate(claim, census(algorithm)).hits.all()
     with pytest.raises(NetworkError, match="can be evaluated, not fitted"):
-        answers_of(wrapped, algorithm, 2).targets(np.array([0]))
+        answers_of(wrapped, algorithm).targets(np.array([0]))
 
 
 def test_a_decode_that_answers_something_else_never_hits():

@@ -1,10 +1,10 @@
 """Interchange-intervention accuracy and its companions."""
 
-from commutes.evaluation._answers import OTHER, Answers, answers_of
+from commutes.evaluation._answers import OTHER, Answers, answers_of, hits, losses
 from commutes.evaluation._evaluation import DRAWS, Evaluation, evaluate, label_of, measure
 from commutes.evaluation._floors import not_excluded, random_maps
 from commutes.evaluation._looks import look, looks
-from commutes.evaluation._predictions import Bench, bench, clean_logits
+from commutes.evaluation._predictions import Bench, bench, clean_answers
 from commutes.evaluation._rates import GATED, Cell, Change, Worst, cell_rows, is_gated, rate_of
 
 __all__ = [
@@ -20,12 +20,14 @@ __all__ = [
     "answers_of",
     "bench",
     "cell_rows",
-    "clean_logits",
+    "clean_answers",
     "evaluate",
+    "hits",
     "is_gated",
     "label_of",
     "look",
     "looks",
+    "losses",
     "measure",
     "not_excluded",
     "random_maps",

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 
 import numpy as np
 import torch
+from torch.nn.functional import cross_entropy
 
 from commutes.algorithm import Algorithm, Finite
 from commutes.errors import NetworkError
@@ -17,17 +18,20 @@ OTHER = -1
 
 @dataclass(frozen=True, eq=False)
 class Answers:
-    """How a network's logits are read as values of an algorithm's output."""
+    """How a network's logits are read as values of an algorithm's output, by the argmax over all that it can answer."""
 
     algorithm: Algorithm
     network: Network
-    codes: np.ndarray | None
-    """Code of the output value that each logit stands for, OTHER for none; None where `decode` is used."""
+    spelling: np.ndarray | None
+    """Columns of the logits that spell each output code, one per token of the answer.  # shape: (codes, tokens)
+
+    None where the network has a custom `decode=`.
+    """
 
     def decode(self, logits: torch.Tensor) -> np.ndarray:
         """The answers as an output column: codes, or numbers where the output is real-valued.  # shape: (n,)"""
-        if self.codes is not None:
-            return self.codes[logits.argmax(dim=1).cpu().numpy()]
+        if self.spelling is not None:
+            return _read(logits.argmax(dim=-1).cpu().numpy(), self.spelling)
         assert self.network.decode is not None
         values = list(self.network.decode(logits))
         if len(values) != logits.shape[0]:
@@ -51,31 +55,56 @@ class Answers:
         return np.asarray(close.reshape(len(close), -1).all(axis=1))
 
     def targets(self, expected: np.ndarray) -> np.ndarray:
-        """The logit that stands for each expected code.  # shape: (n,)
+        """The columns that spell each expected code.  # shape: (n,), or (n, tokens) for answers of several
 
         Raises:
             NetworkError: The network has a custom decode=, which allows evaluation, not fitting.
         """
-        if self.codes is None:
+        if self.spelling is None:
             raise NetworkError(
                 "a network with a custom decode= can be evaluated, not fitted",
                 where=self.network.name,
                 got="decode=",
                 expected="answers=, the output values in the order of the logits",
             )
-        logit_of = np.full(int(self.codes.max()) + 1, -1, np.int64)
-        known = np.nonzero(self.codes >= 0)[0]
-        logit_of[self.codes[known]] = known
-        return logit_of[expected]
+        found = self.spelling[expected]
+        return found[:, 0] if found.shape[1] == 1 else found
 
 
-def answers_of(network: Network, algorithm: Algorithm, logits: int) -> Answers:
+def losses(logits: torch.Tensor, targets: torch.Tensor) -> torch.Tensor:
+    """Cross-entropy of every row, summed over the tokens of its answer.  # shape: (n,)
+
+    Args:
+        logits: (n, columns), or (n, tokens, columns) for answers of several tokens.
+        targets: Columns, (n,) or (n, tokens).
+    """
+    per_token = cross_entropy(logits.flatten(0, -2), targets.flatten(), reduction="none")
+    return per_token.reshape(len(targets), -1).sum(dim=1)
+
+
+def hits(logits: torch.Tensor, targets: torch.Tensor) -> torch.Tensor:
+    """Whether every token of the answer is the argmax over all columns.  # shapes as in `losses`"""
+    return (logits.argmax(dim=-1) == targets).reshape(len(targets), -1).all(dim=1)
+
+
+def _read(columns: np.ndarray, spelling: np.ndarray) -> np.ndarray:
+    """The code that each row of columns spells, OTHER for none.  # (n,) or (n, tokens) -> (n,)"""
+    number = np.concatenate([spelling, columns.reshape(len(columns), -1)])
+    if number.shape[1] > 1:
+        # Each row becomes one number: its place among all distinct rows.
+        number = np.unique(number, axis=0, return_inverse=True)[1]
+    number = number.reshape(-1)
+    code_of = np.full(int(number.max()) + 1, OTHER, np.int64)
+    code_of[number[: len(spelling)]] = np.arange(len(spelling))
+    return code_of[number[len(spelling) :]]
+
+
+def answers_of(network: Network, algorithm: Algorithm) -> Answers:
     """Match the network's answers with the algorithm's output domain.
 
     Args:
         network: With `answers=` or `decode=`.
         algorithm: Whose output is meant.
-        logits: How many logits the network has; those beyond `answers` are answers that are never right.
 
     Raises:
         NetworkError: An output value that the network cannot answer.
@@ -101,7 +130,6 @@ def answers_of(network: Network, algorithm: Algorithm, logits: int) -> Answers:
             expected=f"{missing[0]!r} ({type(missing[0]).__name__}) among them",
             fix="give Network(answers=...) every value of the output, of the same type",
         )
-    codes = np.full(max(logits, len(network.answers)), OTHER, np.int64)
-    for code, value in enumerate(domain.values):
-        codes[given[type(value), value]] = code
-    return Answers(algorithm, network, codes)
+    rows = [given[type(value), value] for value in domain.values]
+    assert network.spelling is not None
+    return Answers(algorithm, network, network.spelling[rows])

@@ -53,31 +53,30 @@ def bench(alignment: Alignment, pairs: Counterfactuals, *, budget: int = BUDGET)
     """Prepare the alignment's network for the pairs and run every distinct input once, clean."""
     network = alignment.network
     prepared = prepare(network, alignment.algorithm.arrays(pairs.inputs), alignment.sites, budget=budget)
-    logits = clean_logits(prepared)
-    answers = answers_of(network, alignment.algorithm, logits.shape[1])
-    return Bench(pairs, prepared, answers, tuple(alignment.masks(pairs)), answers.decode(logits))
+    answers = answers_of(network, alignment.algorithm)
+    return Bench(pairs, prepared, answers, tuple(alignment.masks(pairs)), clean_answers(prepared, answers))
 
 
-def clean_logits(prepared: Prepared) -> torch.Tensor:
-    """Logits of every distinct input without intervention.  # shape: (m, answers)
+def clean_answers(prepared: Prepared, answers: Answers) -> np.ndarray:
+    """The network's own answer to every distinct input, as an output column.  # shape: (m,)
 
     Raises:
-        EngineError: They are not finite; the first such example is named.
+        EngineError: Logits that are not finite; the first such example is named.
     """
     inputs = prepared.inputs
     found, chunk = [], prepared.network.chunk
     with torch.no_grad():
         for start in range(0, inputs.n, chunk):
             rows = inputs.rows(torch.arange(start, min(start + chunk, inputs.n)))
-            found.append(forward(prepared.network, rows.args, rows.kwargs, taps={}))
-    logits = torch.cat(found)
-    bad = ~torch.isfinite(logits).flatten(1).all(dim=1)
-    if bool(bad.any()):
-        raise EngineError(
-            "the network's clean answers are not finite",
-            where=f"example {int(torch.nonzero(bad)[0])}",
-            got="NaN or infinity in the logits",
-            expected="finite logits",
-            fix="run the network on that example alone; the intervention is not at fault",
-        )
-    return logits
+            logits = forward(prepared.network, rows.args, rows.kwargs, taps={})
+            bad = ~torch.isfinite(logits).flatten(1).all(dim=1)
+            if bool(bad.any()):
+                raise EngineError(
+                    "the network's clean answers are not finite",
+                    where=f"example {start + int(torch.nonzero(bad)[0])}",
+                    got="NaN or infinity in the logits",
+                    expected="finite logits",
+                    fix="run the network on that example alone; the intervention is not at fault",
+                )
+            found.append(answers.decode(logits))
+    return np.concatenate(found)

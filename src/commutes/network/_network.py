@@ -53,7 +53,7 @@ class Network:
             example; returns a tensor, a tuple of tensors or a dict of tensors by argument name, batch first.
         answers: Output values of the algorithm in the order of the logits. For a language model: a mapping from
             output values to the text of one token (or its id), or the values themselves as text. The logits
-            are then those of the whole vocabulary, the answers' tokens first.
+            are then those of the whole vocabulary.
         read: Where the logits are: nothing (what the module returns), a position on its second axis, the path
             of a module, or (path, position).
         decode: From logits to a sequence of output values; allows evaluation, not fitting.
@@ -208,6 +208,13 @@ class Network:
         return CHUNK if self.language is None else PROMPTS
 
     @property
+    def spelling(self) -> np.ndarray | None:
+        """Columns of the logits that spell each answer.  # shape: (answers, tokens); None with a custom `decode=`"""
+        if self.answers is None:
+            return None
+        return np.arange(len(self.answers))[:, None] if self.language is None else self.language.spelling
+
+    @property
     def device(self) -> torch.device:
         """Where the module's first parameter or buffer lives."""
         for tensor in (*self.module.parameters(), *self.module.buffers()):
@@ -267,9 +274,9 @@ class Network:
                     expected=f"from {-tensor.shape[1]} to {tensor.shape[1] - 1}",
                 )
             tensor = tensor[:, self.read_position]
-        if self.language is not None:
-            return self.language.ordered(tensor)
-        if self.answers is not None and (tensor.ndim != 2 or tensor.shape[1] < len(self.answers)):
+        if self.language is not None or self.answers is None:
+            return tensor
+        if tensor.ndim != 2 or tensor.shape[1] < len(self.answers):
             raise NetworkError(
                 "the logits do not fit the answers",
                 got=f"shape {tuple(tensor.shape)}",

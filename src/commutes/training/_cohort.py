@@ -9,15 +9,14 @@ from typing import Any
 
 import torch
 from torch.func import stack_module_state, vmap
-from torch.nn.functional import cross_entropy
 from torch.utils._pytree import tree_map
 
 from commutes.alignment import Alignment
 from commutes.counterfactuals import Counterfactuals
 from commutes.engine import Batch, Featurizer, Prepared, prepare
 from commutes.errors import FitError
-from commutes.evaluation import answers_of
-from commutes.evaluation import clean_logits as evaluate_clean
+from commutes.evaluation import answers_of, clean_answers
+from commutes.evaluation import losses as cross_entropies
 from commutes.features import Subspace, orthonormal, rotation
 
 # A batched forward may differ from the single ones by rounding only; more means that the module keeps something
@@ -78,8 +77,8 @@ class Cohort:
         targets = [m.targets[r] for m, r in zip(self.members, rows, strict=True)]
         logits = self.logits([orthonormal(raw) for raw in raws], rows, starts)
         flat = torch.stack(targets).repeat_interleave(starts, dim=0)
-        per_pair = cross_entropy(logits.flatten(0, 1), flat.flatten(), reduction="none")
-        return per_pair.reshape(flat.shape).mean(dim=1)
+        per_pair = cross_entropies(logits.flatten(0, 1), flat.flatten(0, 1))
+        return per_pair.reshape(flat.shape[:2]).mean(dim=1)
 
     def logits(
         self, bases: Sequence[torch.Tensor], rows: Sequence[torch.Tensor], starts: int
@@ -155,8 +154,9 @@ def cohort(alignments: Sequence[Alignment], pairs: Sequence[Counterfactuals], *,
 def _member(alignment: Alignment, pairs: Counterfactuals, budget: int) -> Member:
     network = alignment.network
     prepared = prepare(network, alignment.algorithm.arrays(pairs.inputs), alignment.sites, budget=budget)
-    width = evaluate_clean(prepared).shape[1]
-    targets = answers_of(network, alignment.algorithm, width).targets(pairs.expected)
+    answers = answers_of(network, alignment.algorithm)
+    targets = answers.targets(pairs.expected)
+    clean_answers(prepared, answers)
     device = network.device
     weights = {k: p.detach() for k, p in network.module.named_parameters()}
     weights |= {k: b.detach() for k, b in network.module.named_buffers()}

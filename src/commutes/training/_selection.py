@@ -9,7 +9,7 @@ import torch
 
 from commutes.alignment import Alignment
 from commutes.counterfactuals import Counterfactuals
-from commutes.evaluation import cell_rows, is_gated
+from commutes.evaluation import cell_rows, hits, is_gated
 from commutes.features import orthonormal
 from commutes.training._cohort import Cohort, cohort
 
@@ -48,18 +48,18 @@ class Selection:
         """
         bases = [orthonormal(raw) for raw in raws]
         longest = max(len(p) for p in self.pairs)
-        hits: list[list[np.ndarray]] = [[] for _ in range(len(self.pairs) * starts)]
+        found: list[list[np.ndarray]] = [[] for _ in range(len(self.pairs) * starts)]
         with torch.no_grad():
             for begin in range(0, longest, self.chunk):
                 # Claims may have different numbers of pairs: a short one repeats its last, and the rest is cut off.
                 rows = [torch.arange(begin, begin + self.chunk).clamp(max=len(p) - 1) for p in self.pairs]
                 size = min(self.chunk, longest - begin)
                 rows = [r[:size] for r in rows]
-                answered = self.cohort.logits(bases, rows, starts).argmax(dim=-1)
-                for member in range(len(hits)):
+                logits = self.cohort.logits(bases, rows, starts)
+                for member in range(len(found)):
                     targets = self.cohort.members[member // starts].targets[rows[member // starts]]
-                    hits[member].append((answered[member] == targets).cpu().numpy())
-        return np.array([self._score(member // starts, np.concatenate(h)) for member, h in enumerate(hits)])
+                    found[member].append(hits(logits[member], targets).cpu().numpy())
+        return np.array([self._score(member // starts, np.concatenate(h)) for member, h in enumerate(found)])
 
     def _score(self, claim: int, hits: np.ndarray) -> tuple[float, float]:
         rates = [float(hits[: len(self.pairs[claim])][rows].mean()) for rows in self.rows[claim]]

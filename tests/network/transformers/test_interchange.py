@@ -126,13 +126,10 @@ def alone(network: Network, family: str, row: int, hooks: Sequence[tuple[Spot, A
     model = network.module
     handles = [spot_hook(model.get_submodule(s.path), s.side, change) for s, change in hooks]
     try:
-        logits = model(input_ids=ids).logits[0, network.read_position]
+        return model(input_ids=ids).logits[0, network.read_position]
     finally:
         for handle in handles:
             handle.remove()
-    tokens = list(network.language.tokens.values())  # type: ignore[union-attr]
-    rest = [i for i in range(len(logits)) if i not in tokens]
-    return logits[tokens + rest]
 
 
 def vector(tensor: torch.Tensor, spot: Spot, row: int) -> torch.Tensor:

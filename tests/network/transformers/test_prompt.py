@@ -78,17 +78,17 @@ def test_padding_is_on_the_left_and_the_tokenizer_stays_as_it_was() -> None:
     assert tokenizer.backend_tokenizer.padding is None
 
 
-def test_logits_are_of_the_whole_vocabulary_with_the_answers_first() -> None:
+def test_logits_are_of_the_whole_vocabulary_and_answers_are_spelt_by_columns() -> None:
     answers = {"nine": "9", "blank": " ", "paris": "Paris"}
     net = network(answers=answers)
     fed = net.encode(VALUES)
     with torch.no_grad():
         plain = net.module(**fed.kwargs).logits[:, -1]
     ids = net.language.prompt.tokenizer.convert_tokens_to_ids(["9", " ", "Paris"])  # type: ignore[union-attr]
-    ordered = _logits(net, VALUES)
     assert net.answers == ("nine", "blank", "paris")
-    assert (ordered[:, :3] - plain[:, ids]).abs().max() < 1e-12
-    assert (ordered.sort().values - plain.sort().values).abs().max() < 1e-12
+    assert net.spelling is not None
+    assert net.spelling.tolist() == [[i] for i in ids]
+    assert (_logits(net, VALUES) - plain).abs().max() < 1e-12
 
 
 def test_answers_may_be_values_or_ids() -> None:

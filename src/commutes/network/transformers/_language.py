@@ -35,8 +35,6 @@ class Language:
     anatomy: Anatomy
     tokens: Mapping[Hashable, int]
     """Token id of every output value."""
-    order: torch.Tensor
-    """All token ids, the answers' first.  # shape: (vocabulary,)"""
 
     @property
     def names(self) -> tuple[str, ...]:
@@ -62,9 +60,10 @@ class Language:
         """Prompts as the model takes them: tokens, mask and positions."""
         return self.prompt.encode(values)
 
-    def ordered(self, logits: torch.Tensor) -> torch.Tensor:
-        """Logits of the whole vocabulary, the answers' first: (n, vocabulary)."""
-        return logits.index_select(-1, self.order.to(logits.device))
+    @property
+    def spelling(self) -> np.ndarray:
+        """Token ids that spell each answer.  # shape: (answers, tokens)"""
+        return np.array(list(self.tokens.values()))[:, None]
 
     def knows(self, name: str) -> bool:
         """Whether `name` stands for a place, whatever modules there are."""
@@ -142,10 +141,7 @@ def language(
     )
     prompt.check()
     tokens = answer_tokens(answers, words, tokenizer, mask=masked, vocabulary=body.vocabulary)
-    rest = torch.ones(body.vocabulary, dtype=torch.bool)
-    rest[list(tokens.values())] = False
-    order = torch.cat([torch.tensor(list(tokens.values())), rest.nonzero().squeeze(1)])
-    return Language(prompt, body, tokens, order)
+    return Language(prompt, body, tokens)
 
 
 def _check_tokenizer(tokenizer: Any) -> None:
