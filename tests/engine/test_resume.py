@@ -267,7 +267,7 @@ def test_a_known_state_stands_in_for_the_block() -> None:
     state = nets.gaussian(nets.INPUTS, 4, seed=77)
     seen: list[torch.Tensor] = []
     tap = {Moment("layers.2", "input", None, None): seen.append}
-    found = forward(network, case.rows, {}, taps=tap, resume=Resume(1, state))  # type: ignore[arg-type]
+    found = forward(network, case.rows, {}, taps=tap, start=Resume(1, state))  # type: ignore[arg-type]
     assert torch.equal(seen[0], state)
     assert torch.equal(found, case.module.head(case.module.layers[2](state)))  # type: ignore[operator, index]
 

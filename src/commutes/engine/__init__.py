@@ -1,10 +1,12 @@
 """The one place where an intervention is executed."""
 
+from commutes.engine._admission import cone_certificate
 from commutes.engine._capture import capture, captured
-from commutes.engine._forward import Resume, Weights, forward, observe
+from commutes.engine._forward import Resume, Start, Weights, forward, observe
 from commutes.engine._interchange import Featurizer, SiteEdit, interchange
 from commutes.engine._layout import PlaceLayout, SiteLayout, layouts
-from commutes.engine._prepared import BUDGET, Batch, Prepared, prepare
+from commutes.engine._prepare import BUDGET, prepare, prepare_all
+from commutes.engine._prepared import Batch, Cone, Edited, Prepared, logits_together
 from commutes.engine._resume import Certificate, certificate, resume_block
 from commutes.engine._taps import Tap
 
@@ -12,21 +14,27 @@ __all__ = [
     "BUDGET",
     "Batch",
     "Certificate",
+    "Cone",
+    "Edited",
     "Featurizer",
     "PlaceLayout",
     "Prepared",
     "Resume",
     "SiteEdit",
     "SiteLayout",
+    "Start",
     "Tap",
     "Weights",
     "capture",
     "captured",
     "certificate",
+    "cone_certificate",
     "forward",
     "interchange",
     "layouts",
+    "logits_together",
     "observe",
     "prepare",
+    "prepare_all",
     "resume_block",
 ]

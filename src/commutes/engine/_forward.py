@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import dataclass
+from typing import Any, Protocol, cast
 
 import torch
 from torch import nn
 from torch.func import functional_call
+from torch.nn.functional import linear
 
 from commutes.engine._taps import Enough, Tap, tapped
 from commutes.errors import EngineError
@@ -17,12 +19,38 @@ from commutes.network import Moment, Network
 Weights = Mapping[str, torch.Tensor]
 
 
+class Start(Protocol):
+    """Where a run begins, if not at the inputs."""
+
+    @property
+    def options(self) -> Mapping[str, object]:
+        """What the module is called with beside tensors."""
+        ...
+
+    def entered(self, network: Network, /) -> AbstractContextManager[None]:
+        """In which the network's module runs from there on."""
+        ...
+
+
 @dataclass(frozen=True, eq=False)
 class Resume:
-    """Start behind block `block`, whose output is known to be `state`."""
+    """Start behind block `block`, whose output is known to be `state`: earlier blocks pass their input on."""
 
     block: int
     state: torch.Tensor
+
+    @property
+    def options(self) -> Mapping[str, object]:
+        """Nothing."""
+        return {}
+
+    @contextmanager
+    def entered(self, network: Network) -> Iterator[None]:
+        """For one forward: the block itself answers with the known state."""
+        before = [network.module.get_submodule(path) for path in network.blocks[: self.block + 1]]
+        states = [None] * self.block + [self.state]
+        with patched([(m, _answers(s)) for m, s in zip(before, states, strict=True)]):
+            yield
 
 
 def forward(
@@ -32,9 +60,19 @@ def forward(
     *,
     taps: Mapping[Moment, Tap],
     weights: Weights | None = None,
-    resume: Resume | None = None,
+    start: Start | None = None,
+    columns: torch.Tensor | None = None,
 ) -> torch.Tensor:
-    """The logits, with every tap applied.  # shape: (n, answers)
+    """The logits, with every tap applied.  # shape: (n, answers), or (n, tokens, vocabulary)
+
+    Args:
+        network: Whose module is run.
+        args: What it is called with, by place.
+        kwargs: And by name.
+        taps: What to do at each moment.
+        weights: Parameters to run with instead of the module's own.
+        start: Where the run begins; at the inputs by default.
+        columns: Of the logits, in this order; all by default.
 
     Raises:
         EngineError: The module that is read, or one that is tapped, did not fire as declared.
@@ -42,18 +80,19 @@ def forward(
     read: list[torch.Tensor] = []
     logits_at = Moment(network.read_path, "output", None, None) if network.read_path else None
     # A tap at the very module that is read must come first, so that the logits are the edited ones.
-    with resumed(network, resume), tapped(network, taps):
+    head = None if columns is None else _head(network)
+    with started(network, start), narrowed(head, columns), tapped(network, taps):
         handle = None
         try:
             if logits_at is not None:
                 module = network.module.get_submodule(logits_at.path)
                 handle = module.register_forward_hook(lambda _m, _a, out: read.append(network.logits_of(out)))
-            returned = _call(network, args, kwargs, weights)
+            returned = _call(network, args, kwargs, weights, _options(network, start))
         finally:
             if handle is not None:
                 handle.remove()
     if logits_at is None:
-        return network.logits_of(returned)
+        read.append(network.logits_of(returned))
     if len(read) != 1:
         raise EngineError(
             "the module that read= names did not fire once",
@@ -62,7 +101,7 @@ def forward(
             expected="exactly one call",
             fix="name a module that runs once with read=, or let the network return its logits",
         )
-    return read[0]
+    return read[0] if columns is None or head is not None else read[0].index_select(-1, columns)
 
 
 def observe(
@@ -72,14 +111,15 @@ def observe(
     *,
     taps: Mapping[Moment, Tap],
     weights: Weights | None = None,
-    resume: Resume | None = None,
+    start: Start | None = None,
+    options: Mapping[str, object] | None = None,
 ) -> None:
-    """Run only as far as the last tap."""
+    """Run only as far as the last tap; `options` are what the module is called with beside tensors."""
     if not taps:
         return
     try:
-        with resumed(network, resume), tapped(network, taps, stop_early=True):
-            _call(network, args, kwargs, weights)
+        with started(network, start), tapped(network, taps, stop_early=True):
+            _call(network, args, kwargs, weights, {**_options(network, start), **(options or {})})
     except Enough:
         return
 
@@ -89,36 +129,61 @@ def _call(
     args: Sequence[torch.Tensor],
     kwargs: Mapping[str, torch.Tensor],
     weights: Weights | None,
+    options: Mapping[str, object],
 ) -> object:
     # Copies: a module may write into what it is called with, and a batch is run more than once.
     own = tuple(a.clone() for a in args)
     named: dict[str, object] = {name: a.clone() for name, a in kwargs.items()}
-    named |= network.options
+    named |= options
     if weights is None:
         return network.module(*own, **named)
     return functional_call(network.module, dict(weights), own, named)
 
 
+def _options(network: Network, start: Start | None) -> Mapping[str, object]:
+    return network.options if start is None else {**network.options, **start.options}
+
+
+def started(network: Network, start: Start | None) -> AbstractContextManager[None]:
+    """In which the network's module runs from the start on."""
+    return nullcontext() if start is None else start.entered(network)
+
+
 @contextmanager
-def resumed(network: Network, resume: Resume | None) -> Iterator[None]:
-    """For one forward: earlier blocks pass their input on, the block itself answers with the known state."""
-    if resume is None:
-        yield
-        return
-    changed: list[tuple[nn.Module, object]] = []
+def patched(changes: Sequence[tuple[nn.Module, Any]]) -> Iterator[None]:
+    """Give modules another `forward` of their own, and take it away whatever happens."""
+    before = [module.__dict__.get("forward") for module, _ in changes]
     try:
-        for index, path in enumerate(network.blocks[: resume.block + 1]):
-            module = network.module.get_submodule(path)
-            changed.append((module, module.__dict__.get("forward")))
-            state = resume.state if index == resume.block else None
-            module.__dict__["forward"] = _answers(state)
+        for module, forward in changes:
+            module.__dict__["forward"] = forward
         yield
     finally:
-        for module, own in reversed(changed):
+        for (module, _), own in zip(changes, before, strict=True):
             if own is None:
                 module.__dict__.pop("forward", None)
             else:
                 module.__dict__["forward"] = own
+
+
+def _head(network: Network) -> nn.Linear | None:
+    """The projection to the vocabulary of a language model, where that is what it answers with."""
+    if network.language is None:
+        return None
+    head = cast("Any", network.module).get_output_embeddings()
+    alike = isinstance(head, nn.Linear) and len(head.weight) == network.language.anatomy.vocabulary
+    return head if alike else None
+
+
+@contextmanager
+def narrowed(head: nn.Linear | None, columns: torch.Tensor | None) -> Iterator[None]:
+    """For one forward the output head answers with these rows only."""
+    if head is None or columns is None:
+        yield
+        return
+    rows = columns.to(head.weight.device)
+    weight, bias = head.weight[rows], None if head.bias is None else head.bias[rows]
+    with patched([(head, lambda state: linear(state, weight, bias))]):
+        yield
 
 
 def _answers(state: torch.Tensor | None) -> object:

@@ -14,7 +14,7 @@ from typing import Protocol
 
 import torch
 
-from commutes.engine._forward import Resume, Weights, forward, observe
+from commutes.engine._forward import Start, Weights, forward, observe
 from commutes.engine._layout import SiteLayout
 from commutes.engine._taps import Tap
 from commutes.errors import EngineError
@@ -46,6 +46,8 @@ class SiteEdit:
     sources: torch.Tensor
     masks: torch.Tensor
     positions: tuple[torch.Tensor | None, ...]
+    rows: slice | None = None
+    """The rows of the batch that it concerns, where it is run with others; all by default."""
 
     def swapped(self, state: torch.Tensor) -> torch.Tensor:
         """The states after the interchange.  # (n, groups, d) -> (n, groups, d)
@@ -84,9 +86,10 @@ def interchange(
     edits: Sequence[SiteEdit],
     *,
     weights: Weights | None = None,
-    resume: Resume | None = None,
+    start: Start | None = None,
+    columns: torch.Tensor | None = None,
 ) -> torch.Tensor:
-    """Logits of the base inputs after the edits.  # shape: (n, answers)
+    """Logits of the base inputs after the edits.  # shape: (n, answers), or (n, tokens, vocabulary)
 
     A site is edited as its tensors arrive. A site that spans several moments (two blocks, two steps of a
     recurrent cell) is read and written moment by moment: what has arrived counts as it arrived, what is still
@@ -99,7 +102,7 @@ def interchange(
     for edit in at_once:
         _add_taps(edit, [None] * len(edit.layout.places), taps)
     if spread:
-        standing = _standing_states(network, args, kwargs, spread, taps, weights, resume)
+        standing = _standing_states(network, args, kwargs, spread, taps, weights, start)
         for edit, states in zip(spread, standing, strict=True):
             _add_taps(edit, states, taps)
     return forward(
@@ -108,7 +111,8 @@ def interchange(
         kwargs,
         taps={m: _in_turn(fs) for m, fs in taps.items()},
         weights=weights,
-        resume=resume,
+        start=start,
+        columns=columns,
     )
 
 
@@ -119,7 +123,8 @@ def _add_taps(edit: SiteEdit, standing: Sequence[torch.Tensor | None], taps: dic
     def at(moment: Moment) -> Tap:
         here = [p for p, place in enumerate(places) if place.place.moment == moment]
 
-        def tap(tensor: torch.Tensor) -> torch.Tensor:
+        def tap(whole: torch.Tensor) -> torch.Tensor:
+            tensor = whole if edit.rows is None else whole[edit.rows]
             for p in here:
                 found = places[p].read(tensor, edit.positions[p])
                 # A copy for the later moments: until then the network may write into the tensor in place.
@@ -128,7 +133,9 @@ def _add_taps(edit: SiteEdit, standing: Sequence[torch.Tensor | None], taps: dic
             after = edit.layout.parts(edit.swapped(edit.layout.join(read)), [r.shape[1] for r in read])
             for p in here:
                 tensor = places[p].write(tensor, edit.positions[p], after[p])
-            return tensor
+            if edit.rows is None or len(tensor) == len(whole):
+                return tensor
+            return torch.cat([whole[: edit.rows.start], tensor, whole[edit.rows.stop :]])
 
         return tap
 
@@ -143,7 +150,7 @@ def _standing_states(
     spread: Sequence[SiteEdit],
     others: Mapping[Moment, Sequence[Tap]],
     weights: Weights | None,
-    resume: Resume | None,
+    start: Start | None,
 ) -> list[list[torch.Tensor]]:
     """The places of the spread sites in a run that has the other edits.  # shape of each: (n, p, width)"""
     seen: dict[tuple[int, int], torch.Tensor] = {}
@@ -153,7 +160,8 @@ def _standing_states(
 
             def look(tensor: torch.Tensor, e: int = e, p: int = p, edit: SiteEdit = edit) -> None:
                 # A copy: the network may go on to write into the tensor in place.
-                seen[e, p] = edit.layout.places[p].read(tensor, edit.positions[p]).clone()
+                rows = tensor if edit.rows is None else tensor[edit.rows]
+                seen[e, p] = edit.layout.places[p].read(rows, edit.positions[p]).clone()
 
             taps.setdefault(place.place.moment, []).append(look)
     observe(
@@ -162,7 +170,7 @@ def _standing_states(
         kwargs,
         taps={m: _in_turn(fs) for m, fs in taps.items()},
         weights=weights,
-        resume=resume,
+        start=start,
     )
     return [[seen[e, p] for p in range(len(edit.layout.places))] for e, edit in enumerate(spread)]
 

@@ -1,4 +1,4 @@
-"""What is frozen is computed once per input: source states, and the states from which edited runs resume."""
+"""Interchange on a frozen network whose clean states are kept: of pairs, of several alignments at once."""
 
 from __future__ import annotations
 
@@ -6,19 +6,16 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import NamedTuple
 
-import numpy as np
 import torch
 
 from commutes.engine._capture import captured
+from commutes.engine._cone import Lane, run_lanes
 from commutes.engine._forward import Resume, Weights
 from commutes.engine._interchange import Featurizer, SiteEdit, interchange
-from commutes.engine._layout import SiteLayout, layouts
-from commutes.engine._resume import resume_block
+from commutes.engine._kept import Kept
+from commutes.engine._layout import SiteLayout
 from commutes.errors import EngineError
-from commutes.network import Inputs, Moment, Network, Place, Site
-
-# Bytes that cached activations may take, unless the caller says otherwise; beyond it they are recomputed.
-BUDGET = 2**30
+from commutes.network import Inputs, Network, Site
 
 
 class Batch(NamedTuple):
@@ -27,11 +24,24 @@ class Batch(NamedTuple):
     args: tuple[torch.Tensor, ...]
     kwargs: dict[str, torch.Tensor]
     state: tuple[torch.Tensor, ...]
-    """The state to resume from, or nothing for a whole run."""
+    """The state to resume from, or nothing for a whole run or a cone."""
     sources: tuple[torch.Tensor, ...]
     """Per site (n, slots, groups, d)."""
     positions: tuple[dict[int, torch.Tensor], ...]
     """Per site, by the number of the place, (n, p); places at all positions are left out."""
+    base: torch.Tensor
+    """The base of each pair, as a row of the inputs.  # shape: (n,)"""
+
+
+@dataclass(frozen=True, eq=False)
+class Cone:
+    """Where the edited runs of a causal decoder begin."""
+
+    kept: Kept
+    block: int
+    """The last block whose output they share with the base's; -1 where that is before the first."""
+    start: int
+    """The first position in which they may differ from it, or that is read."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -41,13 +51,17 @@ class Prepared:
     network: Network
     inputs: Inputs
     plan: Mapping[Site, SiteLayout]
-    block: int | None
-    """The block behind which edited runs resume; None where they run whole."""
-    states: torch.Tensor | None
-    """Output of that block for every input; None where runs are whole."""
-    sources: Mapping[Site, torch.Tensor] | None
-    """Clean states of every input at every site, (m, groups, d); None where they are beyond the budget."""
     positions: Mapping[Site, Mapping[int, torch.Tensor]]
+    sources: Mapping[Site, torch.Tensor] | None
+    """Clean states of the sources at every site, (rows, groups, d); None where they are beyond the budget."""
+    source_row: torch.Tensor
+    """Where in `sources` each input is.  # shape: (m,)"""
+    cone: Cone | None = None
+    """Where edited runs start in a causal decoder; None in other networks, and in those that failed the test."""
+    block: int | None = None
+    """The block behind which edited runs resume in other networks; None where they run whole."""
+    states: torch.Tensor | None = None
+    """Output of that block for every input; None where runs are not resumed."""
 
     def batch(self, base: torch.Tensor, source: torch.Tensor) -> Batch:
         """The tensors of pairs.
@@ -66,23 +80,27 @@ class Prepared:
                 expected="bases (n,), sources (n, slots)",
                 fix="give every base its own row of sources: nothing is broadcast",
             )
-        rows = torch.where(source < 0, base.unsqueeze(1), source)
+        whole = self.cone is None
         states = () if self.states is None else (self.states[base],)
         return Batch(
-            tuple(a[base] for a in self.inputs.args),
-            {k: a[base] for k, a in self.inputs.kwargs.items()},
+            tuple(a[base] for a in self.inputs.args) if whole else (),
+            {k: a[base] for k, a in self.inputs.kwargs.items()} if whole else {},
             states,
-            tuple(self._sources(rows)),
+            tuple(self._sources(base, source)),
             tuple({i: t[base] for i, t in self.positions[site].items()} for site in self.plan),
+            base,
         )
 
-    def _sources(self, rows: torch.Tensor) -> list[torch.Tensor]:
+    def _sources(self, base: torch.Tensor, source: torch.Tensor) -> list[torch.Tensor]:
+        rows = torch.where(source < 0, base.unsqueeze(1), source)
         if self.sources is not None:
-            return [self.sources[site][rows] for site in self.plan]
+            # A slot that takes nothing needs some state all the same: where the base's is not kept any is as good.
+            kept = self.source_row[rows].clamp(min=0)
+            return [self.sources[site][kept] for site in self.plan]
         unique, inverse = torch.unique(rows, return_inverse=True)
         found = captured(self.network, self.inputs.rows(unique), self.plan, source=True)
         for site, states in found.items():
-            _finite(states, site, unique)
+            check_finite(states, site, unique)
         return [found[site][inverse] for site in self.plan]
 
     def logits(
@@ -92,101 +110,75 @@ class Prepared:
         masks: Sequence[torch.Tensor],
         *,
         weights: Weights | None = None,
+        columns: torch.Tensor | None = None,
     ) -> torch.Tensor:
-        """Logits of the pairs' bases after the interchange.  # shape: (n, answers)
+        """Logits of the pairs' bases after the interchange.  # shape: (n, answers), or (n, tokens, vocabulary)
 
         Args:
             batch: What `batch` returned.
             featurizers: One map per site, in the order of `plan`.
             masks: One (n, slots, k) table per site: which coordinate comes from which source.
             weights: Parameters to run with instead of the module's own.
+            columns: Of the logits; all by default.
         """
-        edits = [
+        edits = self._edits(batch, featurizers, masks)
+        if self.cone is not None:
+            lane = Lane(self.cone.block, batch.base, edits)
+            return run_lanes(self.cone.kept, self.cone.start, [lane], columns=columns)[0]
+        start = None if self.block is None else Resume(self.block, batch.state[0])
+        return interchange(
+            self.network, batch.args, batch.kwargs, edits, weights=weights, start=start, columns=columns
+        )
+
+    def _edits(
+        self, batch: Batch, featurizers: Sequence[Featurizer], masks: Sequence[torch.Tensor]
+    ) -> tuple[SiteEdit, ...]:
+        return tuple(
             SiteEdit(layout, featurizer, sources, mask, _per_place(positions, layout))
             for layout, featurizer, sources, mask, positions in zip(
                 self.plan.values(), featurizers, batch.sources, masks, batch.positions, strict=True
             )
+        )
+
+
+class Edited(NamedTuple):
+    """One of several edited runs that may share a forward; the arguments of `Prepared.logits`."""
+
+    prepared: Prepared
+    batch: Batch
+    featurizers: Sequence[Featurizer]
+    masks: Sequence[torch.Tensor]
+
+
+def logits_together(runs: Sequence[Edited], *, columns: torch.Tensor | None = None) -> list[torch.Tensor]:
+    """`Prepared.logits` of every run; cones with the same base states and first position share a forward."""
+    shared: dict[tuple[int, int], list[int]] = {}
+    found: dict[int, torch.Tensor] = {}
+    for i, run in enumerate(runs):
+        cone = run.prepared.cone
+        if cone is None:
+            found[i] = run.prepared.logits(*run[1:], columns=columns)
+        else:
+            shared.setdefault((id(cone.kept), cone.start), []).append(i)
+    for members in shared.values():
+        cones = [runs[i].prepared.cone for i in members]
+        lanes = [
+            Lane(cone.block, runs[i].batch.base, runs[i].prepared._edits(*runs[i][1:]))
+            for i, cone in zip(members, cones, strict=True)
+            if cone is not None
         ]
-        resume = None if self.block is None else Resume(self.block, batch.state[0])
-        return interchange(self.network, batch.args, batch.kwargs, edits, weights=weights, resume=resume)
+        first = cones[0]
+        assert first is not None
+        found |= zip(members, run_lanes(first.kept, first.start, lanes, columns=columns), strict=True)
+    return [found[i] for i in range(len(runs))]
 
 
-def prepare(
-    network: Network, values: Mapping[str, np.ndarray], sites: Sequence[Site], *, budget: int = BUDGET
-) -> Prepared:
-    """Encode the inputs, resolve the sites and keep what the budget allows.
+def check_finite(states: torch.Tensor, site: Site, examples: torch.Tensor) -> None:
+    """Refuse clean states that are not finite.
 
     Raises:
-        NetworkError: The network is in training mode with dropout or batch statistics.
-        SiteError: A position that does not exist in some example, or places of one site that overlap.
-        EngineError: The clean run of an input gives NaN or infinity at a site.
+        EngineError: NaN or infinity; the first such example is named.
     """
-    network.check_mode()
-    inputs = network.encode(values)
-    plan = layouts(network, inputs, sites)
-    # Before anything is captured: errors then name an example by its place among all inputs.
-    positions = {site: _positions(layout, inputs) for site, layout in plan.items()}
-    block = resume_block(network, inputs, sites)
-    sources: Mapping[Site, torch.Tensor] | None = None
-    states: torch.Tensor | None = None
-    needed = _bytes(plan, inputs)
-    if needed <= budget:
-        sources = captured(network, inputs, plan, source=True)
-        for site, found in sources.items():
-            _finite(found, site, torch.arange(inputs.n))
-        budget -= needed
-    if block is not None:
-        states = _block_states(network, inputs, block, budget)
-        block = block if states is not None else None
-    return Prepared(network, inputs, plan, block, states, sources, positions)
-
-
-def _block_states(network: Network, inputs: Inputs, block: int, budget: int) -> torch.Tensor | None:
-    # The whole tensor, padding and all: what a name or a position of the network's stands for is less.
-    site = Site(network, (Place(Moment(network.blocks[block], "output", None, None)),))
-    # The state must come back in the shape in which the block returned it, not as a site's vector.
-    shape: list[tuple[int, ...]] = []
-    handle = network.module.get_submodule(network.blocks[block]).register_forward_hook(
-        lambda _m, _a, out: shape.append(tuple(out.shape[1:]))
-    )
-    try:
-        plan = layouts(network, inputs, [site])
-        if _bytes(plan, inputs) > budget:
-            return None
-        flat = captured(network, inputs, plan, source=False)[site]
-    finally:
-        handle.remove()
-    layout = plan[site].places[0]
-    moved = [shape[0][i] for i in range(len(shape[0])) if i != layout.axis - 1] + [shape[0][layout.axis - 1]]
-    return flat.reshape(inputs.n, *moved).movedim(-1, layout.axis)
-
-
-def _positions(layout: SiteLayout, inputs: Inputs) -> dict[int, torch.Tensor]:
-    tables = {}
-    found = [place.positions(inputs.values, inputs.n, source=False) for place in layout.places]
-    layout.check_disjoint(found)
-    for index, (place, table) in enumerate(zip(layout.places, found, strict=True)):
-        if place.place.source_position is not None:
-            place.positions(inputs.values, inputs.n, source=True)
-        if table is not None:
-            tables[index] = table.to(inputs_device(inputs))
-    return tables
-
-
-def inputs_device(inputs: Inputs) -> torch.device:
-    """Where the encoded inputs are."""
-    return next(iter((*inputs.args, *inputs.kwargs.values()))).device
-
-
-def _per_place(positions: Mapping[int, torch.Tensor], layout: SiteLayout) -> tuple[torch.Tensor | None, ...]:
-    return tuple(positions.get(index) for index in range(len(layout.places)))
-
-
-def _bytes(plan: Mapping[Site, SiteLayout], inputs: Inputs) -> int:
-    return sum(layout.groups * layout.width * inputs.n * layout.itemsize for layout in plan.values())
-
-
-def _finite(states: torch.Tensor, site: Site, examples: torch.Tensor) -> None:
     bad = ~torch.isfinite(states).flatten(1).all(dim=1)
     if bool(bad.any()):
         first = int(examples[int(torch.nonzero(bad)[0])])
@@ -197,3 +189,7 @@ def _finite(states: torch.Tensor, site: Site, examples: torch.Tensor) -> None:
             expected="finite activations",
             fix="run the network on that example alone; the intervention is not at fault",
         )
+
+
+def _per_place(positions: Mapping[int, torch.Tensor], layout: SiteLayout) -> tuple[torch.Tensor | None, ...]:
+    return tuple(positions.get(index) for index in range(len(layout.places)))

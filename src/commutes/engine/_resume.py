@@ -32,15 +32,20 @@ def resume_block(network: Network, inputs: Inputs, sites: Sequence[Site]) -> int
     """The block behind which runs that edit only `sites` may resume, or None to run whole."""
     if not network.blocks or not certificate(network, inputs).holds:
         return None
+    first = shared_block(network, sites)
+    return first if first >= 0 else None
+
+
+def shared_block(network: Network, sites: Sequence[Site]) -> int:
+    """The last block whose output no edit of the sites can change but at its very output; -1 where there is none."""
     indices = []
     for moment in dict.fromkeys(m for site in sites for m in site.moments):
         owner = _owner(network, moment)
         if owner is None:
-            return None
+            return -1
         is_output = moment.path == network.blocks[owner] and moment.side == "output" and moment.call is None
         indices.append(owner if is_output else owner - 1)
-    first = min(indices, default=-1)
-    return first if first >= 0 else None
+    return min(indices, default=-1)
 
 
 def certificate(network: Network, inputs: Inputs) -> Certificate:
@@ -98,7 +103,7 @@ def _difference(
     if len(outputs) != 1 or not isinstance(outputs[0], torch.Tensor):
         return f"block {path} does not return one tensor once"
     try:
-        again = forward(network, rows.args, rows.kwargs, taps={}, resume=Resume(index, edited[0]))
+        again = forward(network, rows.args, rows.kwargs, taps={}, start=Resume(index, edited[0]))
     except Exception as error:
         # Something between the blocks needs what a skipped block would have made.
         return f"cannot resume behind {path}: {error}"

@@ -196,7 +196,7 @@ def by_engine(
     if not blocks:
         network.blocks = ()
     prepared = prepare(network, values(family), chosen)
-    assert blocks or prepared.block is None
+    assert blocks or (prepared.block is None and prepared.cone is None)
     bases = bases_of([layout.width for layout in prepared.plan.values()])
     batch = prepared.batch(torch.tensor(BASE), torch.tensor(SOURCE))
     mask = torch.zeros(len(BASE), 2, K, dtype=torch.bool)
@@ -230,7 +230,7 @@ def test_the_engine_is_the_oracle(family: str, case: str) -> None:
 
 
 @pytest.mark.parametrize("family", M.FAMILIES)
-def test_resumed_runs_are_whole_runs(family: str) -> None:
+def test_cones_and_resumed_runs_are_whole_runs(family: str) -> None:
     network = M.network(family)
     found = certificate(network, network.encode(values(family)))
     assert (found.holds, found.reason) == (True, "every block: resumed run equals whole run")
@@ -240,7 +240,9 @@ def test_resumed_runs_are_whole_runs(family: str) -> None:
         whole_network = M.network(family)
         chosen = [s for s, _ in sites(whole_network, family, case)]
         last = network.site("block_output", layer=1, position="last")
-        assert prepare(network, values(family), [last]).block == 1
+        ready = prepare(network, values(family), [last])
+        assert (ready.cone.block if ready.cone else ready.block) == 1
+        assert (ready.cone is None) == (family == "bert")
         whole = by_engine(whole_network, family, chosen, blocks=False)[0]
     assert (resumed - whole).abs().max() < CLOSE
 

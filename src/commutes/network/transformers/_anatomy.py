@@ -43,6 +43,8 @@ class Anatomy:
     """Most tokens of a prompt, as far as the configuration says."""
     vocabulary: int
     """Width of the logits."""
+    takes: frozenset[str]
+    """Names of the arguments of the model's forward."""
     options: Mapping[str, object]
     """What the model is called with beside tensors: no cache, and logits of the last position only."""
     calls: Mapping[tuple[str, str], Seen]
@@ -108,6 +110,7 @@ def anatomy(model: nn.Module, *, last_only: bool) -> Anatomy:
         shared=_count(text, "num_key_value_heads") or heads,
         window=_count(text, "max_position_embeddings"),
         vocabulary=logits.shape[-1],
+        takes=frozenset(takes),
         options=options,
         calls=calls,
     )

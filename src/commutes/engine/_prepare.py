@@ -1,0 +1,178 @@
+"""What is frozen is computed once per input: source states, and the states from which edited runs start."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+
+import numpy as np
+import torch
+
+from commutes.engine._admission import cone_certificate
+from commutes.engine._capture import captured
+from commutes.engine._kept import Wanted, keep
+from commutes.engine._layout import SiteLayout, layouts
+from commutes.engine._prepared import Cone, Prepared, check_finite
+from commutes.engine._resume import resume_block, shared_block
+from commutes.network import Inputs, Moment, Network, Place, Site
+
+# Bytes that cached activations may take, unless the caller says otherwise; beyond it they are recomputed.
+BUDGET = 2**30
+
+
+def prepare(
+    network: Network,
+    values: Mapping[str, np.ndarray],
+    sites: Sequence[Site],
+    *,
+    bases: np.ndarray | None = None,
+    sources: np.ndarray | None = None,
+    budget: int = BUDGET,
+) -> Prepared:
+    """`prepare_all` for the sites of one alignment."""
+    return prepare_all(network, values, [sites], bases=bases, sources=sources, budget=budget)[0]
+
+
+def prepare_all(
+    network: Network,
+    values: Mapping[str, np.ndarray],
+    alternatives: Sequence[Sequence[Site]],
+    *,
+    bases: np.ndarray | None = None,
+    sources: np.ndarray | None = None,
+    budget: int = BUDGET,
+) -> list[Prepared]:
+    """Encode the inputs, resolve the sites and keep what the budget allows.
+
+    Args:
+        network: Whose module is run.
+        values: Inputs by name.
+        alternatives: Sites of each of several alignments; what they need of the base runs is kept once.
+        bases: Inputs that will be bases; all by default.
+        sources: Inputs that will be sources; all by default.
+        budget: Bytes on the network's device that cached activations may take.
+
+    Raises:
+        NetworkError: The network is in training mode with dropout or batch statistics.
+        SiteError: A position that does not exist in some example, or places of one site that overlap.
+        EngineError: The clean run of an input gives NaN or infinity at a site.
+    """
+    network.check_mode()
+    inputs = network.encode(values)
+    every = list(dict.fromkeys(site for sites in alternatives for site in sites))
+    plan = layouts(network, inputs, every)
+    # Before anything is captured: errors then name an example by its place among all inputs.
+    positions = {site: _positions(layout, inputs) for site, layout in plan.items()}
+    roles = [_role(rows, inputs.n) for rows in (bases, sources)]
+    source_row = torch.full((inputs.n,), -1)
+    source_row[roles[1]] = torch.arange(len(roles[1]))
+    kept: Mapping[Site, torch.Tensor] | None = None
+    needed = sum(_bytes(layout) for layout in plan.values()) * len(roles[1])
+    if needed <= budget:
+        kept = captured(network, inputs.rows(roles[1]), plan, source=True)
+        for site, found in kept.items():
+            check_finite(found, site, roles[1])
+        budget -= needed
+    prepared = [
+        Prepared(
+            network,
+            inputs,
+            {s: plan[s] for s in sites},
+            positions,
+            kept,
+            source_row.to(network.device),
+        )
+        for sites in alternatives
+    ]
+    if network.language is not None and cone_certificate(network, inputs).holds:
+        return _with_cones(prepared, roles[0], budget)
+    return [_resumed(one, budget // len(prepared)) for one in prepared]
+
+
+def _role(rows: np.ndarray | None, n: int) -> torch.Tensor:
+    return torch.arange(n) if rows is None else torch.from_numpy(np.unique(rows[rows >= 0]))
+
+
+def _with_cones(prepared: Sequence[Prepared], bases: torch.Tensor, budget: int) -> list[Prepared]:
+    """What all cones need of the base runs, kept once."""
+    network, inputs = prepared[0].network, prepared[0].inputs
+    origins = [_origin(one, bases) for one in prepared]
+    there = [origin for origin in origins if origin is not None]
+    if not there:
+        return [_resumed(one, budget // len(prepared)) for one in prepared]
+    outputs: dict[int, int] = {}
+    for block, start in there:
+        if block >= 0:
+            outputs[block] = min(start, outputs.get(block, start))
+    length = max(start for _, start in there)
+    first = min(block for block, start in there if start) + 1 if length else len(network.blocks)
+    wanted = Wanted(outputs, tuple(range(first, len(network.blocks))), length)
+    kept, _ = keep(network, inputs, wanted, bases=bases, budget=budget)
+    return [
+        _resumed(one, 0) if origin is None else replace(one, cone=Cone(kept, *origin))
+        for one, origin in zip(prepared, origins, strict=True)
+    ]
+
+
+def _origin(prepared: Prepared, bases: torch.Tensor) -> tuple[int, int] | None:
+    """Block and position from which edited runs differ from the base's; None where nothing can be skipped."""
+    network, inputs = prepared.network, prepared.inputs
+    tokens = inputs.kwargs["attention_mask"].shape[1]
+    read = network.read_position
+    assert read is not None
+    start = tokens + (read if isinstance(read, int) else min(read))
+    for site, layout in prepared.plan.items():
+        for index, place in enumerate(layout.places):
+            if len(place.shape) != 2 or place.axis != 2 or place.shape[0] != tokens:
+                return None
+            table = prepared.positions[site].get(index)
+            start = min(start, 0 if table is None else int(table[bases.to(table.device)].min()))
+    block = shared_block(network, list(prepared.plan))
+    return None if block < 0 and start == 0 else (block, start)
+
+
+def _resumed(prepared: Prepared, budget: int) -> Prepared:
+    """With the states of the last block that all edited runs share with the base's, where that is known to be right."""
+    block = resume_block(prepared.network, prepared.inputs, list(prepared.plan))
+    if block is None:
+        return prepared
+    states = _block_states(prepared.network, prepared.inputs, block, budget)
+    return prepared if states is None else replace(prepared, block=block, states=states)
+
+
+def _block_states(network: Network, inputs: Inputs, block: int, budget: int) -> torch.Tensor | None:
+    # The whole tensor, padding and all: what a name or a position of the network's stands for is less.
+    site = Site(network, (Place(Moment(network.blocks[block], "output", None, None)),))
+    # The state must come back in the shape in which the block returned it, not as a site's vector.
+    shape: list[tuple[int, ...]] = []
+    handle = network.module.get_submodule(network.blocks[block]).register_forward_hook(
+        lambda _m, _a, out: shape.append(tuple(out.shape[1:]))
+    )
+    try:
+        plan = layouts(network, inputs, [site])
+        if _bytes(plan[site]) * inputs.n > budget:
+            return None
+        flat = captured(network, inputs, plan, source=False)[site]
+    finally:
+        handle.remove()
+    layout = plan[site].places[0]
+    moved = [shape[0][i] for i in range(len(shape[0])) if i != layout.axis - 1] + [shape[0][layout.axis - 1]]
+    return flat.reshape(inputs.n, *moved).movedim(-1, layout.axis)
+
+
+def _positions(layout: SiteLayout, inputs: Inputs) -> dict[int, torch.Tensor]:
+    tables = {}
+    found = [place.positions(inputs.values, inputs.n, source=False) for place in layout.places]
+    layout.check_disjoint(found)
+    device = next(iter((*inputs.args, *inputs.kwargs.values()))).device
+    for index, (place, table) in enumerate(zip(layout.places, found, strict=True)):
+        if place.place.source_position is not None:
+            place.positions(inputs.values, inputs.n, source=True)
+        if table is not None:
+            tables[index] = table.to(device)
+    return tables
+
+
+def _bytes(layout: SiteLayout) -> int:
+    """Of one example's states."""
+    return layout.groups * layout.width * layout.itemsize

@@ -1,0 +1,18 @@
+"""pyvene as a second engine: sites in its words, what it is called with, and where it would do something else."""
+
+from commutes.engine.pyvene._call import Representation, call, represented
+from commutes.engine.pyvene._place import Carrier, carrier, first_item
+from commutes.engine.pyvene._twin import Twin, cannot, pyvene, twin
+
+__all__ = [
+    "Carrier",
+    "Representation",
+    "Twin",
+    "call",
+    "cannot",
+    "carrier",
+    "first_item",
+    "pyvene",
+    "represented",
+    "twin",
+]
