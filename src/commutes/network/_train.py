@@ -7,7 +7,7 @@ import math
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import Literal
+from typing import Any, Literal
 
 import torch
 from torch import nn
@@ -32,6 +32,10 @@ class Course:
     lr: float
     schedule: Schedule
     weight_decay: float
+    warmup: float = 0.0
+    """Share of the steps over which the learning rate rises."""
+    clip: float | None = None
+    """Largest norm of the gradient; what is longer is shortened."""
 
     def __post_init__(self) -> None:
         steps, schedule = self.steps, self.schedule
@@ -46,12 +50,21 @@ class Course:
             raise FitError("weight_decay is a rate of decay", got=got, expected="a finite number from 0")
         if schedule not in ("constant", "cosine"):
             raise FitError("no such schedule", got=repr(schedule), expected="'constant' or 'cosine'")
+        if not _is_number(self.warmup) or not 0 <= self.warmup < 1:
+            got = repr(self.warmup)
+            raise FitError("warmup is a share of the steps", got=got, expected="from 0 to less than 1")
+        if self.clip is not None and (not _is_number(self.clip) or self.clip <= 0):
+            got = repr(self.clip)
+            raise FitError("clip is a length", got=got, expected="a finite number above 0, or None")
 
     def rate(self, step: int) -> float:
         """The learning rate of a step, counted from 0."""
-        return self.lr * (
-            0.5 * (1 + math.cos(math.pi * step / self.steps)) if self.schedule == "cosine" else 1.0
-        )
+        rising = int(self.warmup * self.steps)
+        if step < rising:
+            return self.lr * (step + 1) / rising
+        if self.schedule == "constant":
+            return self.lr
+        return self.lr * (0.5 * (1 + math.cos(math.pi * (step - rising) / (self.steps - rising))))
 
 
 def train(
@@ -97,8 +110,8 @@ def train(
         )
     modes = [(m, m.training) for m in twin.modules()]
     twin.train()
-    with _alone(seed, parameters):
-        _descend(parameters, lambda x: twin(x)[None], batches, course, progress, members=None)
+    with alone(seed, parameters):
+        descend(parameters, lambda x: twin(x)[None], batches, course, progress, members=None)
     for part, mode in modes:
         part.training = mode
     twin.zero_grad(set_to_none=True)
@@ -148,8 +161,8 @@ def train_many(
 
     together = torch.vmap(one, randomness="different")
     leaves = {name: value.detach().requires_grad_() for name, value in parameters.items()}
-    with _alone(seed, list(leaves.values())):
-        _descend(
+    with alone(seed, list(leaves.values())):
+        descend(
             list(leaves.values()),
             lambda x: together(leaves, buffers, x),
             batches,
@@ -164,16 +177,32 @@ def train_many(
     return twins
 
 
-def _descend(
-    parameters: Sequence[torch.Tensor],
+def share_right(logits: torch.Tensor, targets: torch.Tensor) -> float:
+    """The share of targets that the logits are highest for."""
+    return float((logits.argmax(-1).reshape(-1) == targets.reshape(-1)).float().mean())
+
+
+def descend(
+    parameters: Sequence[torch.Tensor] | Sequence[dict[str, Any]],
     forward: Callable[[torch.Tensor], torch.Tensor],
     batches: Iterable[Batch],
     course: Course,
     progress: Progress | None,
     *,
     members: int | None,
+    accuracy: Callable[[torch.Tensor, torch.Tensor], float] = share_right,
 ) -> None:
-    """Take the steps. `forward` gives logits with the networks first; `members` None is one network alone."""
+    """Take the steps, within `alone`.
+
+    Args:
+        parameters: All of them, or groups of them as torch's optimisers take them.
+        forward: Gives logits with the networks first.
+        batches: As in `train`.
+        course: How far and how fast.
+        progress: As in `train`.
+        members: How many networks there are; None is one network alone.
+        accuracy: Of logits and targets of a batch, for the progress.
+    """
     optimiser = torch.optim.AdamW(parameters, lr=course.lr, weight_decay=course.weight_decay)
     stream, steps = iter(batches), course.steps
     for step in range(steps):
@@ -185,10 +214,17 @@ def _descend(
         loss = functional.cross_entropy(logits.flatten(0, 1), targets.reshape(-1)) * len(logits)
         optimiser.zero_grad()
         loss.backward()
+        if course.clip is not None:
+            torch.nn.utils.clip_grad_norm_(
+                [p for group in optimiser.param_groups for p in group["params"]], course.clip
+            )
         optimiser.step()
         done = step + 1
         if done == steps or done % max(1, steps // REPORTS) == 0:
-            _report(progress, done, steps, loss.detach() / len(logits), logits.detach(), targets)
+            _check_finite(done, steps, value := float(loss.detach() / len(logits)))
+            if progress is not None:
+                figures = {"loss": value, "accuracy": accuracy(logits.detach(), targets)}
+                progress(done, steps, figures)
 
 
 def _next(stream: Iterator[Batch], step: int, steps: int, members: int | None) -> Batch:
@@ -211,30 +247,19 @@ def _next(stream: Iterator[Batch], step: int, steps: int, members: int | None) -
     return inputs, targets
 
 
-def _report(
-    progress: Progress | None,
-    done: int,
-    steps: int,
-    loss: torch.Tensor,
-    logits: torch.Tensor,
-    targets: torch.Tensor,
-) -> None:
-    value = float(loss)
-    if not math.isfinite(value):
+def _check_finite(done: int, steps: int, loss: float) -> None:
+    if not math.isfinite(loss):
         raise FitError(
             "the training diverged",
             where=f"step {done} of {steps}",
-            got=f"a loss of {value}",
+            got=f"a loss of {loss}",
             expected="a finite loss",
             fix="lower lr, or look for inputs that are not finite",
         )
-    if progress is not None:
-        hits = logits.argmax(-1).reshape(-1) == targets.reshape(-1)
-        progress(done, steps, {"loss": value, "accuracy": float(hits.float().mean())})
 
 
 @contextmanager
-def _alone(seed: int, parameters: Sequence[torch.Tensor]) -> Iterator[None]:
+def alone(seed: int, parameters: Sequence[torch.Tensor]) -> Iterator[None]:
     """One thread, gradients on, a generator of our own; afterwards everything is as it was.
 
     The bits of a sum depend on how it is divided among threads: a result would change with the machine.
