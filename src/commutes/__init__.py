@@ -20,7 +20,7 @@ _HOMES: dict[str, tuple[str, ...]] = {
     ),
     "commutes.network": ("Network", "Site"),
     "commutes.features": ("Coordinates", "Rotation"),
-    "commutes.alignment": ("Alignment", "load", "save"),
+    "commutes.alignment": ("Alignment", "from_pyvene", "load", "save", "to_pyvene"),
     "commutes.evaluation": ("Evaluation", "evaluate"),
     "commutes.training": ("fit", "fit_many"),
     "commutes.robustness": ("Report", "challenge"),
@@ -29,7 +29,7 @@ _HOME_OF = {name: home for home, names in _HOMES.items() for name in names}
 
 if TYPE_CHECKING:
     from commutes.algorithm import Algorithm, Finite, Space, Variable, reals, vectors
-    from commutes.alignment import Alignment, load, save
+    from commutes.alignment import Alignment, from_pyvene, load, save, to_pyvene
     from commutes.counterfactuals import (
         Counterfactuals,
         Distribution,
@@ -65,11 +65,13 @@ __all__ = [
     "evaluate",
     "fit",
     "fit_many",
+    "from_pyvene",
     "load",
     "one_source",
     "plan",
     "reals",
     "save",
+    "to_pyvene",
     "vectors",
 ]
 

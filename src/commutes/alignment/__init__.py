@@ -1,6 +1,8 @@
-"""Alignments: which variable lives where, saved and loaded."""
+"""Alignments: which variable lives where, saved and loaded, exchanged with pyvene."""
 
 from commutes.alignment._alignment import Alignment, Group
+from commutes.alignment._from_pyvene import from_pyvene
 from commutes.alignment._saving import load, save
+from commutes.alignment._to_pyvene import exchange, pyvene_calls, to_pyvene
 
-__all__ = ["Alignment", "Group", "load", "save"]
+__all__ = ["Alignment", "Group", "exchange", "from_pyvene", "load", "pyvene_calls", "save", "to_pyvene"]

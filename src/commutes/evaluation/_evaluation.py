@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, replace
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 
@@ -13,7 +13,7 @@ from commutes.algorithm import Finite
 from commutes.alignment import Alignment
 from commutes.counterfactuals import Counterfactuals
 from commutes.engine import BUDGET
-from commutes.errors import DataError
+from commutes.errors import DataError, EngineError
 from commutes.evaluation._floors import floors, not_excluded
 from commutes.evaluation._looks import look
 from commutes.evaluation._predictions import Bench, bench
@@ -30,9 +30,12 @@ from commutes.evaluation._rates import (
     transitions,
     worst,
 )
+from commutes.evaluation._second import answered_by_pyvene
 from commutes.evaluation._selfchecks import self_checks
 from commutes.report import evaluation_table
 from commutes.stats import Rate, mean_interval, rate
+
+Engine = Literal["commutes", "pyvene"]
 
 # Random subspaces behind the floor of that name; and the default target of a claim.
 DRAWS, TARGET = 5, 0.90
@@ -116,6 +119,7 @@ def evaluate(
     seed: int = 0,
     target: float = TARGET,
     budget: int = BUDGET,
+    engine: Engine = "commutes",
 ) -> Evaluation:
     """Interchange-intervention accuracy: the share of pairs whose answer is the one that the algorithm expects.
 
@@ -128,19 +132,26 @@ def evaluate(
         seed: Of the random subspaces behind the floor.
         target: A trivial rival that reaches it on all gated strata is printed as not excluded by the data.
         budget: Bytes that cached activations may take.
+        engine: "pyvene" is a second opinion: the pairs' interchanges go through pyvene, and where a logit differs
+            from this library's by more than rounding that is an error. Floors and self-checks are this library's.
 
     Raises:
         AlignmentError: The alignment is not fitted, or the pairs swap a variable that is not aligned.
         DataError: The pairs use inputs that the alignment was fitted on.
         NetworkError: The network cannot answer what the algorithm expects.
+        EngineError: pyvene cannot run the interchange as declared, or answers otherwise.
 
     See Causal Abstractions of Neural Networks, arXiv 2106.02997.
     """
     alignment.featurizers  # noqa: B018 - an alignment that is not fitted is refused before anything is counted
+    if engine not in ("commutes", "pyvene"):
+        raise EngineError("no such engine", got=repr(engine), expected="'commutes' or 'pyvene'")
     label = label_of(alignment, pairs, census=census)
     if not label:
         look(alignment.network, pairs.input_ids)
-    return measure(alignment, pairs, label=label, seed=seed, target=target, budget=budget)
+    if alignment.history.get("inputs") == "unknown":
+        label = _with(label, "the inputs that it was fitted on are not known")
+    return measure(alignment, pairs, label=label, seed=seed, target=target, budget=budget, engine=engine)
 
 
 def measure(
@@ -151,12 +162,19 @@ def measure(
     seed: int,
     target: float,
     budget: int = BUDGET,
+    engine: Engine = "commutes",
 ) -> Evaluation:
     """`evaluate` without its refusals, and without counting the look: for whoever has seen to both."""
     prepared = bench(alignment, pairs, budget=budget)
-    answered = prepared.answered(alignment.featurizers)
+    checks = {}
+    if engine == "pyvene":
+        answered, checks["pyvene beside this engine"] = answered_by_pyvene(alignment, prepared)
+        label = _with(label, "through pyvene")
+    else:
+        answered = prepared.answered(alignment.featurizers)
+    checks = self_checks(alignment, prepared) | checks
     beside = floors(alignment, prepared, draws=DRAWS, seed=seed)
-    return _measured(alignment, prepared, answered, beside, label=label, target=target)
+    return _measured(alignment, prepared, answered, beside, checks, label=label, target=target)
 
 
 def _measured(
@@ -164,6 +182,7 @@ def _measured(
     prepared: Bench,
     answered: np.ndarray,
     beside: Mapping[str, np.ndarray],
+    checks: Mapping[str, float | Rate | None],
     *,
     label: str,
     target: float,
@@ -190,7 +209,7 @@ def _measured(
         directions=tuple(directions(hits, pairs)),
         floors={name: _floor_rate(drawn, pairs) for name, drawn in beside.items()},
         not_excluded=not_excluded(pairs, target),
-        self_checks=self_checks(alignment, prepared),
+        self_checks=checks,
     )
 
 
@@ -218,6 +237,10 @@ def label_of(alignment: Alignment, pairs: Counterfactuals, *, census: bool) -> s
     if pairs.complete:
         words.append("complete domain")
     return ", ".join(words)
+
+
+def _with(label: str, words: str) -> str:
+    return f"{label}, {words}" if label else words
 
 
 def _floor_rate(drawn: np.ndarray, pairs: Counterfactuals) -> Rate:

@@ -34,6 +34,8 @@ __all__ = [
 
 INDENT = "  "
 _SHORT = {"do nothing": "nothing", "best constant": "constant", "random subspace": "random"}
+# Self-checks that are a largest difference of a logit; the others are shares.
+_DIFFERENCES = ("base onto itself", "pyvene beside this engine")
 _FLOOR_WORDS = {
     "do nothing": "the base's own answer",
     "best constant": "the commonest expected answer",
@@ -83,7 +85,7 @@ def self_check_words(e: EvaluationRecord) -> str:
             shown = rate_words(value)
         elif value is None:
             shown = "not run"
-        elif name == "base onto itself":
+        elif name in _DIFFERENCES:
             shown = f"largest difference {value:.3g}"
         else:
             shown = share(value)

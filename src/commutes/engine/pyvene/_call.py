@@ -8,8 +8,8 @@ from typing import Any
 
 import torch
 
-from commutes.engine.pyvene._twin import Twin
 from commutes.engine.pyvene._place import Carrier
+from commutes.engine.pyvene._twin import Twin
 from commutes.network import Inputs
 
 

@@ -22,6 +22,9 @@ from commutes.engine._forward import forward
 from commutes.errors import EngineError
 from commutes.network import Inputs, Network
 
+# Name of the network's module in the one around it.
+_PREFIX = "module"
+
 
 def pyvene() -> Any:
     """The module, which on its first import prints and warns about things that nobody asked for."""
@@ -34,7 +37,9 @@ def pyvene() -> Any:
 
 def cannot(what: str, *, where: str, expected: str, fix: str | None = None) -> EngineError:
     """The refusal of what pyvene would do otherwise, or not at all."""
-    return EngineError("pyvene cannot run this as declared", where=where, got=what, expected=expected, fix=fix)
+    return EngineError(
+        "pyvene cannot run this as declared", where=where, got=what, expected=expected, fix=fix
+    )
 
 
 @dataclass(frozen=True, eq=False)
@@ -113,4 +118,14 @@ def twin(network: Network, inputs: Inputs) -> Twin:
     known = hasattr(network.module, "config") and hasattr(network.module, "device")
     if known and not network.read_path and not inputs.args:
         return Twin(copied, copied.module, "")
-    return Twin(copied, _Driven(copied), "module.")
+    return Twin(copied, _Driven(copied), f"{_PREFIX}.")
+
+
+def weights_of(model: nn.Module) -> Mapping[str, torch.Tensor]:
+    """The weights of what pyvene was given, under the names that they have in the network."""
+    return (model.module if isinstance(model, _Driven) else model).state_dict()
+
+
+def without_prefix(model: nn.Module, path: str) -> str:
+    """A path of what pyvene was given as one of the network's."""
+    return path.removeprefix(_PREFIX).removeprefix(".") if isinstance(model, _Driven) else path
