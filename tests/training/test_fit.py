@@ -245,8 +245,8 @@ def test_what_cannot_be_batched_is_looped_over_and_gives_the_same(case, claims):
     looped = [aligned(Branching(m)) for m in modules]
     batched = [aligned(Plain(m)) for m in modules]
     trains, selects = [case.parts[0]] * claims, [case.parts[1]] * claims
-    assert not cohort(looped, trains, budget=2**30).batched
-    assert cohort(batched, trains, budget=2**30).batched
+    assert not cohort(looped, trains, budget=2**30).stacks
+    assert list(cohort(batched, trains, budget=2**30).stacks) == [tuple(range(claims))]
     settings = Settings(steps=15, lr=0.05, batch=32, starts=2, every=5)
     one = fit_many(looped, trains, selects=selects, seed=1, settings=settings)
     two = fit_many(batched, trains, selects=selects, seed=1, settings=settings)
@@ -267,7 +267,7 @@ def test_claims_at_different_places_of_one_width_are_never_run_through_the_first
         claims.append(
             Alignment(algorithm, {algorithm["left"]: rotation[:1], algorithm["right"]: rotation[1:2]})
         )
-    assert not cohort(claims, [pairs, pairs], budget=2**30).batched
+    assert sorted(cohort(claims, [pairs, pairs], budget=2**30).stacks) == [(0,), (1,)]
     settings = Settings(steps=5, batch=16, starts=1)
     together = fit_many(claims, [pairs, pairs], seed=0, settings=settings)
     for claim, found in zip(claims, together, strict=True):
@@ -457,15 +457,16 @@ def test_every_claim_needs_its_own_pairs(case):
     assert "every claim needs its own pairs" in message(FitError, lambda: fit_many([], [], seed=0))
 
 
-def test_claims_of_two_shapes_are_not_fitted_together(case):
+def test_claims_of_two_shapes_are_fitted_together_as_they_would_be_alone(case):
     rotation = Rotation(case.network.site("site"))
     left, right = case.algorithm["left"], case.algorithm["right"]
     wide = Alignment(case.algorithm, {left: rotation[:2], right: rotation[2:4]})
-    said = message(
-        FitError, lambda: fit_many([case.claim, wide], [case.parts[0]] * 2, seed=0, settings=QUICK)
-    )
-    assert "only claims of one shape are fitted together" in said
-    assert "fit them one by one with cm.fit" in said
+    claims, (train, select, _) = [case.claim, wide, case.claim], case.parts
+    together = fit_many(claims, [train] * 3, selects=[select] * 3, seed=0, settings=QUICK)
+    for claim, found in zip(claims, together, strict=True):
+        (alone,) = fit_many([claim], [train], selects=[select], seed=0, settings=QUICK)
+        assert torch.allclose(alone.featurizers[0].reader, found.featurizers[0].reader, atol=1e-5)
+        assert alone.history["start_scores"] == found.history["start_scores"]
 
 
 def test_a_network_with_a_custom_decode_is_not_fitted(case):

@@ -148,6 +148,8 @@ class Edited(NamedTuple):
     batch: Batch
     featurizers: Sequence[Featurizer]
     masks: Sequence[torch.Tensor]
+    weights: Weights | None = None
+    """For runs that are no cones; a cone's weights are its network's own."""
 
 
 def logits_together(runs: Sequence[Edited], *, columns: torch.Tensor | None = None) -> list[torch.Tensor]:
@@ -157,13 +159,13 @@ def logits_together(runs: Sequence[Edited], *, columns: torch.Tensor | None = No
     for i, run in enumerate(runs):
         cone = run.prepared.cone
         if cone is None:
-            found[i] = run.prepared.logits(*run[1:], columns=columns)
+            found[i] = run.prepared.logits(*run[1:4], weights=run.weights, columns=columns)
         else:
             shared.setdefault((id(cone.kept), cone.start), []).append(i)
     for members in shared.values():
         cones = [runs[i].prepared.cone for i in members]
         lanes = [
-            Lane(cone.block, runs[i].batch.base, runs[i].prepared._edits(*runs[i][1:]))
+            Lane(cone.block, runs[i].batch.base, runs[i].prepared._edits(*runs[i][1:4]))
             for i, cone in zip(members, cones, strict=True)
             if cone is not None
         ]

@@ -1,53 +1,43 @@
-"""Fits of one shape as one batch: the same forward, over stacked weights, bases and pairs."""
+"""Claims that are fitted together: those of one shape as one batch, those about one decoder as lanes of one forward."""
 
 from __future__ import annotations
 
-import warnings
-from collections.abc import Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
 
+import numpy as np
 import torch
-from torch.func import stack_module_state, vmap
-from torch.utils._pytree import tree_map
 
 from commutes.alignment import Alignment
 from commutes.counterfactuals import Counterfactuals
-from commutes.engine import Batch, Featurizer, Prepared, prepare
-from commutes.errors import FitError
-from commutes.evaluation import answers_of, clean_answers
-from commutes.evaluation import losses as cross_entropies
-from commutes.features import Subspace, orthonormal, rotation
+from commutes.engine import Edited, Featurizer, logits_together
+from commutes.evaluation import hits, losses
+from commutes.features import orthonormal, rotation
+from commutes.training._members import Banks, Member, banks_of, members_of
+from commutes.training._memory import Piece, bytes_of_a_row, pieces
+from commutes.training._stacked import Stack, kind, stack
 
-# A batched forward may differ from the single ones by rounding only; more means that the module keeps something
-# that differs between the networks outside its parameters and buffers.
-_AGREEMENT = 1e-3
-
-
-@dataclass(frozen=True, eq=False)
-class Member:
-    """One claim with its pairs on its prepared network."""
-
-    alignment: Alignment
-    pairs: Counterfactuals
-    prepared: Prepared
-    base: torch.Tensor
-    source: torch.Tensor
-    masks: tuple[torch.Tensor, ...]
-    targets: torch.Tensor
-    weights: dict[str, torch.Tensor]
+# Pairs per forward and member where nothing is differentiated.
+_CHUNK = 2048
 
 
 @dataclass(frozen=True, eq=False)
 class Cohort:
-    """Claims of one shape. Parameters are one raw (claims x starts, d, k) tensor per learnt group."""
+    """Claims that are fitted together. Parameters are one raw tensor per bank.
+
+    A unit is one start of one claim; units are numbered claim by claim.
+    """
 
     members: tuple[Member, ...]
-    shapes: tuple[tuple[int, int], ...]
-    """(d, k) of every learnt group."""
-    stacked: dict[str, torch.Tensor] | None
-    """Weights of all networks; None where one network, or a loop, serves."""
-    batched: bool
+    banks: Banks
+    stacks: Mapping[tuple[int, ...], Stack]
+    """By claims, those that run as one batch."""
+    singles: tuple[int, ...]
+    """The other claims: lanes of a decoder's forward, or run one by one."""
+    row_bytes: Mapping[int, int]
+    """Of every decoder's claim, the bytes that a pair keeps for the gradient."""
+    budget: int
+    """Bytes that one forward may keep for the gradient."""
 
     @property
     def claims(self) -> int:
@@ -59,185 +49,144 @@ class Cohort:
         """Where the first network is."""
         return self.members[0].alignment.network.device
 
-    def maps(self, raws: Sequence[torch.Tensor], alignment: Alignment) -> list[Featurizer]:
-        """The featurizers of one claim: rotations of its raw parameters, and given maps as they are."""
+    def maps(self, raws: Sequence[torch.Tensor], claim: int) -> list[Featurizer]:
+        """The featurizers of a claim with these raw parameters; given maps as they are."""
+        member = self.members[claim]
         learnt = iter(raws)
         return [rotation(next(learnt)) if given is None or group.features.learnt else given
-                for group, given in zip(alignment.groups, alignment.maps, strict=True)]  # fmt: skip
+                for group, given in zip(member.alignment.groups, member.alignment.maps, strict=True)]  # fmt: skip
 
-    def losses(
+    def step(
         self, raws: Sequence[torch.Tensor], batch: int, starts: int, generators: Sequence[torch.Generator]
-    ) -> torch.Tensor:
-        """Cross-entropy to the expected answers on fresh batches, per claim and start.  # (claims x starts,)"""
-        # Every claim draws from a generator of its own: it gets the batches that it would get alone.
+    ) -> tuple[torch.Tensor, list[torch.Tensor]]:
+        """Cross-entropy to the expected answers on fresh batches, per unit, and the gradients of its sum.
+
+        Args:
+            raws: Per bank (claims x starts, d, k).
+            batch: Pairs of every claim.
+            starts: Starts of every claim.
+            generators: One per claim: it gets the batches that it would get alone.
+        """
         rows = [
             torch.randint(len(m.base), (batch,), generator=generator)
             for m, generator in zip(self.members, generators, strict=True)
         ]
-        targets = [m.targets[r] for m, r in zip(self.members, rows, strict=True)]
-        logits = self.logits([orthonormal(raw) for raw in raws], rows, starts)
-        flat = torch.stack(targets).repeat_interleave(starts, dim=0)
-        per_pair = cross_entropies(logits.flatten(0, 1), flat.flatten(0, 1))
-        return per_pair.reshape(flat.shape[:2]).mean(dim=1)
+        bases = [orthonormal(raw) for raw in raws]
+        # The networks' part is differentiated piece by piece, so that one piece is in memory at a time.
+        leaves = [basis.detach().requires_grad_() for basis in bases]
+        gradients = [torch.zeros_like(leaf) for leaf in leaves]
+        total = torch.zeros(self.claims * starts, device=self.device)
+        for units, found in self._losses(leaves, rows, starts):
+            parts = torch.autograd.grad(found.sum(), leaves, allow_unused=True)
+            for gradient, part in zip(gradients, parts, strict=True):
+                if part is not None:
+                    gradient += part
+            total[units] += found.detach().to(total)
+        return total, list(torch.autograd.grad(bases, list(raws), gradients))
 
-    def logits(
+    def _losses(
         self, bases: Sequence[torch.Tensor], rows: Sequence[torch.Tensor], starts: int
-    ) -> torch.Tensor:
-        """Logits of the chosen pairs of every claim, through every start.  # (claims x starts, n, answers)"""
-        batches = [m.prepared.batch(m.base[r], m.source[r]) for m, r in zip(self.members, rows, strict=True)]
-        masks = [[mask[r] for mask in m.masks] for m, r in zip(self.members, rows, strict=True)]
-        if not self.batched:
-            return self._looped(bases, batches, masks, starts)
-        return self._together(bases, batches, masks, starts)
+    ) -> Iterator[tuple[list[int], torch.Tensor]]:
+        """Units and their mean losses, or shares of them, one forward after the other."""
+        for claims, together in self.stacks.items():
+            own = [rows[c] for c in claims]
+            logits = together.logits(self._bank(bases, claims, starts), own, starts)
+            targets = torch.stack([self.members[c].targets[r] for c, r in zip(claims, own, strict=True)])
+            flat = targets.repeat_interleave(starts, dim=0)
+            per_pair = losses(logits.flatten(0, 1), flat.flatten(0, 1))
+            yield _units(claims, starts), per_pair.reshape(flat.shape[:2]).mean(dim=1)
+        for piece in pieces(self._singles(starts), self.row_bytes, len(rows[0]), self.budget):
+            found = self._lanes(piece, bases, rows, starts)
+            shares = [losses(logits, targets).sum() / len(rows[0]) for logits, targets in found]
+            yield [unit for unit, _ in piece.units], torch.stack(shares)
 
-    def _looped(
-        self, bases: Sequence[torch.Tensor], batches: Sequence[Batch], masks: Sequence[Any], starts: int
-    ) -> torch.Tensor:
+    def hits(self, raws: Sequence[torch.Tensor], starts: int) -> list[np.ndarray]:
+        """Of every unit, which of its claim's pairs come out as expected."""
+        bases = [orthonormal(raw) for raw in raws]
+        found: dict[int, list[np.ndarray]] = {}
+        with torch.no_grad():
+            for claims, together in self.stacks.items():
+                for rows in self._chunks(claims):
+                    logits = together.logits(self._bank(bases, claims, starts), rows, starts)
+                    for unit, own in zip(_units(claims, starts), logits, strict=True):
+                        found.setdefault(unit, []).append(self._hit(unit // starts, own, rows, claims))
+            for unit, claim in self._singles(starts):
+                for rows in self._chunks([claim]):
+                    piece = Piece(((unit, claim),), slice(None))
+                    ((logits, targets),) = self._lanes(piece, bases, {claim: rows[0]}, starts)
+                    found.setdefault(unit, []).append(hits(logits, targets).cpu().numpy())
+        return [np.concatenate(found[u])[: len(self.members[u // starts].base)] for u in sorted(found)]
+
+    def _hit(
+        self, claim: int, logits: torch.Tensor, rows: Sequence[torch.Tensor], claims: Sequence[int]
+    ) -> np.ndarray:
+        targets = self.members[claim].targets[rows[claims.index(claim)]]
+        return hits(logits, targets).cpu().numpy()
+
+    def _chunks(self, claims: Sequence[int]) -> Iterator[list[torch.Tensor]]:
+        """All pairs of the claims, equally many of each at a time: a claim that has fewer repeats its last."""
+        members = [self.members[c] for c in claims]
+        size = min(_CHUNK, *(m.alignment.network.chunk for m in members))
+        longest = max(len(m.base) for m in members)
+        for begin in range(0, longest, size):
+            rows = torch.arange(begin, min(begin + size, longest))
+            yield [rows.clamp(max=len(m.base) - 1) for m in members]
+
+    def _bank(self, bases: Sequence[torch.Tensor], claims: Sequence[int], starts: int) -> list[torch.Tensor]:
+        """Per learnt group the maps of claims of one shape.  # shape of each: (claims x starts, d, k)"""
         found = []
-        for claim, member in enumerate(self.members):
-            for start in range(starts):
-                own = [basis[claim * starts + start] for basis in bases]
-                maps = _maps(member.alignment, own)
-                found.append(
-                    member.prepared.logits(batches[claim], maps, masks[claim], weights=member.weights)
-                )
-        return torch.stack(found)
+        for bank, _ in self.banks.where[claims[0]]:
+            own = [self.banks.claims[bank].index(c) for c in claims]
+            whole = own == list(range(len(self.banks.claims[bank])))
+            index = [place * starts + start for place in own for start in range(starts)]
+            found.append(bases[bank] if whole else bases[bank][index])
+        return found
 
-    def _together(
-        self, bases: Sequence[torch.Tensor], batches: Sequence[Batch], masks: Sequence[Any], starts: int
-    ) -> torch.Tensor:
-        first = self.members[0]
+    def _singles(self, starts: int) -> list[tuple[int, int]]:
+        """Units that are no part of a stack, and their claims."""
+        return [(c * starts + start, c) for c in self.singles for start in range(starts)]
 
-        def repeated(*leaves: torch.Tensor) -> torch.Tensor:
-            return torch.stack(leaves).repeat_interleave(starts, dim=0)
+    def _lanes(
+        self,
+        piece: Piece,
+        bases: Sequence[torch.Tensor],
+        rows: Sequence[torch.Tensor] | Mapping[int, torch.Tensor],
+        starts: int,
+    ) -> list[tuple[torch.Tensor, torch.Tensor]]:
+        """Logits and targets of every unit of a piece."""
+        chosen = {c: rows[c][piece.rows] for c in dict.fromkeys(c for _, c in piece.units)}
+        maps = [
+            self.members[c].maps(self.banks.of(bases, c, unit % starts, starts)) for unit, c in piece.units
+        ]
+        targets = [self.members[c].targets[chosen[c]] for _, c in piece.units]
+        runs = {c: self.members[c].chosen(r) for c, r in chosen.items()}
+        edited = [
+            Edited(self.members[c].prepared, runs[c][0], own, runs[c][1], self.members[c].weights)
+            for (_, c), own in zip(piece.units, maps, strict=True)
+        ]
+        return list(zip(logits_together(edited), targets, strict=True))
 
-        trees = [(batch, mask) for batch, mask in zip(batches, masks, strict=True)]
-        stacked = _tree_stack(repeated, trees)
-        weights = first.weights
-        if self.stacked is not None:
-            weights = {k: w.repeat_interleave(starts, dim=0) for k, w in self.stacked.items()}
 
-        def one(own: Any, tree: Any, parameters: Any) -> torch.Tensor:
-            batch, mask = tree
-            return first.prepared.logits(batch, _maps(first.alignment, own), mask, weights=parameters)
-
-        dims = (0, 0, None if self.stacked is None else 0)
-        with warnings.catch_warnings():
-            # Some operations are batched slowly; that is no fault of the user's, who could do nothing about it.
-            warnings.filterwarnings("ignore", message="There is a performance drop")
-            return vmap(one, in_dims=dims, randomness="error")(list(bases), stacked, weights)
+def _units(claims: Sequence[int], starts: int) -> list[int]:
+    return [c * starts + start for c in claims for start in range(starts)]
 
 
 def cohort(alignments: Sequence[Alignment], pairs: Sequence[Counterfactuals], *, budget: int) -> Cohort:
-    """Prepare the claims; batch them if that gives the same logits as running them one by one."""
-    shapes = [_shape(alignment) for alignment in alignments]
-    if any(shape != shapes[0] for shape in shapes) or len({p.source.shape[1] for p in pairs}) > 1:
-        raise FitError(
-            "only claims of one shape are fitted together",
-            got=f"shapes {sorted(set(shapes))}",
-            expected="the same sites, sizes and number of sources",
-            fix="fit them one by one with cm.fit",
-        )
-    share = budget // len(alignments)
-    members = tuple(_member(a, p, share) for a, p in zip(alignments, pairs, strict=True))
-    one_network = all(m.alignment.network is members[0].alignment.network for m in members)
-    stacked = None
-    if not one_network:
-        stacked = _stack([m.alignment.network.module for m in members])
-    batched = Cohort(members, shapes[0], stacked, True)
-    looped = Cohort(members, shapes[0], stacked, False)
-    if (not one_network and stacked is None) or not _alike(alignments):
-        return looped
-    return batched if _agree(batched, looped) else looped
-
-
-def _member(alignment: Alignment, pairs: Counterfactuals, budget: int) -> Member:
-    network = alignment.network
-    prepared = prepare(network, alignment.algorithm.arrays(pairs.inputs), alignment.sites, budget=budget)
-    answers = answers_of(network, alignment.algorithm)
-    targets = answers.targets(pairs.expected)
-    clean_answers(prepared, answers)
-    device = network.device
-    weights = {k: p.detach() for k, p in network.module.named_parameters()}
-    weights |= {k: b.detach() for k, b in network.module.named_buffers()}
-    return Member(
-        alignment,
-        pairs,
-        prepared,
-        torch.from_numpy(pairs.base).to(device),
-        torch.from_numpy(pairs.source).to(device),
-        tuple(alignment.masks(pairs)),
-        torch.from_numpy(targets).to(device),
-        weights,
+    """Prepare the claims: half of the budget is for what is kept of clean runs, half for a step's forward."""
+    members = members_of(alignments, pairs, budget=budget // 2)
+    lanes = [c for c, m in enumerate(members) if m.prepared.cone is not None]
+    alike: dict[object, list[int]] = {}
+    for claim, member in enumerate(members):
+        if claim not in lanes:
+            alike.setdefault(kind(member), []).append(claim)
+    stacks = {tuple(claims): stack([members[c] for c in claims]) for claims in alike.values()}
+    stacked = {claims: one for claims, one in stacks.items() if one is not None}
+    rest = [c for claims, one in stacks.items() if one is None for c in claims]
+    return Cohort(
+        members,
+        banks_of(members),
+        stacked,
+        tuple(sorted(lanes + rest)),
+        {c: bytes_of_a_row(members[c]) for c in lanes},
+        budget // 2,
     )
-
-
-def _alike(alignments: Sequence[Alignment]) -> bool:
-    """Whether one claim's sites and given maps can stand for all: a batched run goes through the first's."""
-
-    def places(alignment: Alignment) -> list[object]:
-        return [
-            (
-                str(group.site),
-                group.features.learnt or group.coordinates,
-                # A position that is a function is known by the function alone.
-                [(p.position, p.source_position) for p in group.site.places if callable(p.position)],
-            )
-            for group in alignment.groups
-        ]
-
-    first = places(alignments[0])
-    return all(places(alignment) == first for alignment in alignments[1:])
-
-
-def _agree(batched: Cohort, looped: Cohort) -> bool:
-    """Run a few pairs of every claim both ways. What cannot be batched is looped over: slower, never different."""
-    rows = [torch.arange(min(8, len(m.base))) for m in batched.members]
-    if len({len(r) for r in rows}) > 1:
-        rows = [torch.arange(min(len(r) for r in rows))] * len(rows)
-    generator = torch.Generator().manual_seed(0)
-    bases = [
-        orthonormal(torch.randn(batched.claims, d, k, generator=generator)).to(batched.device)
-        for d, k in batched.shapes
-    ]
-    with torch.no_grad():
-        one_by_one = looped.logits(bases, rows, 1)
-        try:
-            together = batched.logits(bases, rows, 1)
-        except (RuntimeError, ValueError, TypeError, NotImplementedError):
-            # What vmap cannot batch it refuses in these ways; what is wrong in itself fails in the loop, too.
-            return False
-    gap = (one_by_one - together).abs().max()
-    return bool(gap <= _AGREEMENT * (1 + one_by_one.abs().max()))
-
-
-def _maps(alignment: Alignment, bases: Sequence[torch.Tensor]) -> list[Featurizer]:
-    learnt = iter(bases)
-    maps: list[Featurizer] = []
-    for group, given in zip(alignment.groups, alignment.maps, strict=True):
-        if group.features.learnt:
-            basis = next(learnt)
-            maps.append(Subspace(basis, basis))
-        else:
-            assert given is not None
-            maps.append(given)
-    return maps
-
-
-def _shape(alignment: Alignment) -> tuple[tuple[int, int], ...]:
-    return tuple((g.width, g.dimension) for g in alignment.groups if g.features.learnt)
-
-
-def _stack(modules: Sequence[torch.nn.Module]) -> dict[str, torch.Tensor] | None:
-    kinds = [[(p, type(m)) for p, m in module.named_modules()] for module in modules]
-    if any(kind != kinds[0] for kind in kinds):
-        return None
-    try:
-        parameters, buffers = stack_module_state(list(modules))
-    except (RuntimeError, ValueError):  # other shapes, or some in training mode
-        return None
-    return {k: t.detach() for k, t in (parameters | buffers).items()}
-
-
-def _tree_stack(function: Any, trees: Sequence[Any]) -> Any:
-    return tree_map(function, *trees)

@@ -1,7 +1,7 @@
 """Distributed alignment search: the rotation whose coordinates, taken from the source, give the expected answer.
 
 All variables are fitted together, each pair swapping the set that it was drawn for. Fits of one shape (starts, seeds,
-networks of the same architecture, nulls) run as one batch.
+networks of the same architecture, nulls) run as one batch, and fits at several sites of a decoder share its forward.
 See Finding Alignments Between Interpretable Causal Variables and Distributed Neural Representations,
 arXiv 2303.02536.
 """
@@ -21,6 +21,7 @@ from commutes.engine import BUDGET
 from commutes.errors import DataError, FitError, is_out_of_memory, memory_error
 from commutes.features import random_raw
 from commutes.training._cohort import Cohort, cohort
+from commutes.training._members import Banks
 from commutes.training._selection import PERFECT, Selection
 
 Progress = Callable[[int, int, Mapping[str, float]], None]
@@ -89,10 +90,22 @@ def fit_many(
     progress: Progress | None = None,
     budget: int = BUDGET,
 ) -> list[Alignment]:
-    """`fit` for several claims of one shape at once, each on its own pairs: refits on other networks, controls, seeds.
+    """`fit` for several claims at once, each on its own pairs: a sweep over sites and sizes, refits, controls.
+
+    Claims of one shape, whatever their networks, run as one batch; claims about one decoder, whatever their sites and
+    sizes, share each forward behind the blocks at which they begin. Each gets the fit that it would get alone.
+
+    Args:
+        alignments: The claims.
+        trains: Of each claim, what it is fitted on.
+        seed: Of the starts and of the batches, the same for all.
+        selects: Of each claim, on what its step and start are chosen.
+        settings: How they are fitted.
+        progress: Called with (step, steps, figures).
+        budget: Bytes of memory for what is kept of clean runs and for what a step keeps for its gradient.
 
     Raises:
-        FitError: The claims differ in shape, or the device is out of memory.
+        FitError: Nothing to learn, settings out of range, or the device is out of memory.
     """
     settings = settings or Settings()
     if isinstance(seed, bool) or not isinstance(seed, int) or seed < 0:
@@ -100,8 +113,9 @@ def fit_many(
     _check(alignments, trains, selects, settings)
     try:
         with _threads(1):
-            members = cohort(alignments, trains, budget=budget)
-            selection = Selection(members, alignments, selects or trains, budget=budget)
+            # What is kept for the fit and for the choice lies in memory together.
+            members = cohort(alignments, trains, budget=budget // 2 if selects else budget)
+            selection = Selection(members, alignments, selects or trains, budget=budget // 2)
             found = _descend(members, selection, seed, settings, progress, choose_step=selects is not None)
     except Exception as error:
         if not is_out_of_memory(error):
@@ -111,8 +125,8 @@ def fit_many(
         raise memory_error(error, where=many) from error
     result = []
     for i, alignment in enumerate(alignments):
-        start, raws = found.best(i)
-        maps = members.maps(raws, alignment)
+        start, raws = found.best(i, members.banks)
+        maps = members.maps(raws, i)
         history = found.history(i, start) | {"method": "das", "seed": seed} | asdict(settings)
         ids = selects[i].input_ids if selects is not None else None
         fitted = alignment.with_maps(maps, fitted_ids=trains[i].input_ids, selected_ids=ids, history=history)
@@ -131,12 +145,15 @@ class _Found:
     losses: list[tuple[int, np.ndarray]]
     scores: list[tuple[int, np.ndarray]]
 
-    def note(self, step: int, raws: Sequence[torch.Tensor], score: np.ndarray, *, choose: bool) -> None:
+    def note(
+        self, step: int, raws: Sequence[torch.Tensor], banks: Banks, score: np.ndarray, *, choose: bool
+    ) -> None:
         """Keep the members that have improved; without a selection split, keep the latest.
 
         Args:
             step: How far the fit is.
             raws: Where it is.
+            banks: Which of them are whose.
             score: Worst cell and mean over cells.  # shape: (members, 2)
             choose: Whether a selection split chooses the step.
         """
@@ -144,17 +161,17 @@ class _Found:
         score = score.sum(axis=1)
         better = score > self.score if choose else np.ones_like(score, dtype=bool)
         self.score[better], self.step[better] = score[better], step
-        where = torch.from_numpy(np.nonzero(better)[0])
-        for kept, new in zip(self.raws, raws, strict=True):
+        for kept, new, claims in zip(self.raws, raws, banks.claims, strict=True):
+            where = torch.from_numpy(np.nonzero(better.reshape(-1, self.starts)[list(claims)].ravel())[0])
             kept[where] = new[where]
 
-    def best(self, claim: int) -> tuple[int, list[torch.Tensor]]:
+    def best(self, claim: int, banks: Banks) -> tuple[int, list[torch.Tensor]]:
         """The start that does best for a claim, and its parameters."""
         first = claim * self.starts
         # Of starts that do equally well the one that got there first, then the first one.
         order = [(-self.score[first + i], self.step[first + i], i) for i in range(self.starts)]
         start = min(order)[2]
-        return start, [raw[first + start] for raw in self.raws]
+        return start, banks.of(self.raws, claim, start, self.starts)
 
     @property
     def settled(self) -> bool:
@@ -189,10 +206,10 @@ def _descend(
 ) -> _Found:
     claims, starts = members.claims, settings.starts
     raws = [
-        torch.cat([torch.stack([_start(w, k, seed, s, g) for s in range(starts)])] * claims).to(
+        torch.cat([torch.stack([_start(d, k, seed, s, group) for s in range(starts)])] * len(own)).to(
             members.device
         )
-        for g, (w, k) in enumerate(members.shapes)
+        for (group, d, k), own in zip(members.banks.shapes, members.banks.claims, strict=True)
     ]
     for raw in raws:
         raw.requires_grad_(True)
@@ -203,21 +220,21 @@ def _descend(
     blank = np.full(claims * starts, -np.inf)
     found = _Found(starts, [r.detach().clone() for r in raws], blank, np.zeros(claims * starts, int), [], [])
     for step in range(1, settings.steps + 1):
-        losses = members.losses(raws, settings.batch, starts, generators)
-        gradients = torch.autograd.grad(losses.sum(), raws)
+        losses, gradients = members.step(raws, settings.batch, starts, generators)
         for raw, gradient in zip(raws, gradients, strict=True):
             raw.grad = gradient
         optimiser.step()
         schedule.step()
         if step % settings.every == 0 or step == settings.steps:
             _finite(losses, raws, step, settings)
-            found.losses.append((step, losses.detach().cpu().numpy()))
+            found.losses.append((step, losses.cpu().numpy()))
             detached = [raw.detach() for raw in raws]
             if choose_step or step == settings.steps:
-                found.note(step, detached, selection.scores(detached, starts), choose=choose_step)
+                scores = selection.scores(detached, starts)
+                found.note(step, detached, members.banks, scores, choose=choose_step)
             stop = choose_step and found.settled
             if progress is not None:
-                figures = {"loss": float(losses.detach().mean())}
+                figures = {"loss": float(losses.mean())}
                 if found.scores:
                     figures["selection"] = float(found.score.max())
                 progress(settings.steps if stop else step, settings.steps, figures)
@@ -236,7 +253,7 @@ def _finite(losses: torch.Tensor, raws: Sequence[torch.Tensor], step: int, setti
         raise FitError(
             "the loss is no longer finite" if parameters else "the map is no longer finite",
             where=f"step {step}",
-            got=f"losses {losses.detach().tolist()}",
+            got=f"losses {losses.tolist()}",
             expected="finite numbers",
             fix=f"lower the learning rate (it is {settings.lr:g})",
         )

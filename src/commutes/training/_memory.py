@@ -1,0 +1,77 @@
+"""How much of a batch fits into memory: what a pair keeps for the gradient is counted, not guessed."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import NamedTuple
+
+import torch
+from torch.autograd.graph import saved_tensors_hooks
+
+from commutes.evaluation import losses
+from commutes.features import orthonormal
+from commutes.training._members import Member
+
+Unit = tuple[int, int]
+"""Number of a unit, and its claim."""
+
+
+class Piece(NamedTuple):
+    """Units that share a forward, and which pairs of their batches."""
+
+    units: tuple[Unit, ...]
+    rows: slice
+
+
+def bytes_of_a_row(member: Member) -> int:
+    """Bytes that one pair of a claim keeps between forward and backward, and those of its logits' gradient."""
+    kept: dict[int, int] = {}
+    own = {t.untyped_storage().data_ptr() for t in member.weights.values()}
+
+    def count(tensor: torch.Tensor) -> torch.Tensor:
+        storage = tensor.untyped_storage()
+        if storage.data_ptr() not in own:
+            kept[storage.data_ptr()] = storage.nbytes()
+        return tensor
+
+    device = member.alignment.network.device
+    generator = torch.Generator().manual_seed(0)
+    bases = [orthonormal(torch.randn(d, k, generator=generator)).to(device) for d, k in member.shape]
+    row = torch.arange(1)
+    batch = member.prepared.batch(member.base[row], member.source[row])
+    maps = member.maps([basis.requires_grad_() for basis in bases])
+    with saved_tensors_hooks(count, lambda tensor: tensor):
+        logits = member.prepared.logits(batch, maps, [mask[row] for mask in member.masks])
+        losses(logits, member.targets[row])
+    return sum(kept.values()) + logits.numel() * logits.element_size()
+
+
+def pieces(units: Sequence[Unit], row_bytes: Mapping[int, int], rows: int, budget: int) -> list[Piece]:
+    """Units in order, as many to a forward as the budget allows; a unit that exceeds it alone is cut by rows.
+
+    Args:
+        units: What is to be run.
+        row_bytes: By claim, the bytes of one pair; a claim that is not there shares no forward.
+        rows: Pairs of a batch.
+        budget: Bytes of one forward.
+    """
+    found: list[Piece] = []
+    open_units: list[Unit] = []
+    used = 0
+    for unit in units:
+        each = row_bytes.get(unit[1])
+        needed = 0 if each is None else each * rows
+        if open_units and (each is None or used + needed > budget):
+            found.append(Piece(tuple(open_units), slice(0, rows)))
+            open_units, used = [], 0
+        if each is None:
+            found.append(Piece((unit,), slice(0, rows)))
+        elif needed > budget:
+            size = max(1, budget // each)
+            found.extend(Piece((unit,), slice(b, min(b + size, rows))) for b in range(0, rows, size))
+        else:
+            open_units.append(unit)
+            used += needed
+    if open_units:
+        found.append(Piece(tuple(open_units), slice(0, rows)))
+    return found
