@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Hashable, Iterable, Mapping, Sequence
 
+import torch
 from torch import nn
 
 from commutes.errors import NetworkError, SiteError, nearest
@@ -40,6 +41,32 @@ def read_where(read: Read) -> tuple[str, int | None]:
     if isinstance(read, str):
         return read, None
     return read
+
+
+def at_position(tensor: torch.Tensor, position: int | tuple[int, ...]) -> torch.Tensor:
+    """The logits at one position, or at several that lie side by side.
+
+    Raises:
+        NetworkError: No axis of positions, or one that is too short.
+    """
+    if tensor.ndim != 3:
+        raise NetworkError(
+            "read= names a position, but there is no position axis",
+            got=f"shape {tuple(tensor.shape)}",
+            expected="(batch, positions, answers)",
+        )
+    length = tensor.shape[1]
+    asked = (position,) if isinstance(position, int) else position
+    outside = [one for one in asked if not -length <= one < length]
+    if outside:
+        raise NetworkError(
+            "read= names a position outside the sequence",
+            got=f"position {outside[0]}",
+            expected=f"from {-length} to {length - 1}",
+        )
+    if isinstance(position, int):
+        return tensor[:, position]
+    return tensor.narrow(1, position[0] % length, len(position))
 
 
 def distinct(answers: Iterable[Hashable]) -> tuple[Hashable, ...]:

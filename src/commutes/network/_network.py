@@ -14,6 +14,7 @@ from torch import nn
 from commutes.errors import NetworkError, SiteError
 from commutes.network._admit import (
     Read,
+    at_position,
     block_paths,
     distinct,
     no_language,
@@ -29,7 +30,7 @@ from commutes.network._reinitialise import reinitialise
 from commutes.network._site import Moment, Part, Place, Position, Side, Site
 
 if TYPE_CHECKING:
-    from commutes.network.transformers import Head, Language, Meaning
+    from commutes.network.transformers import Head, Language, Meaning, Spelt
 
 Encode = Callable[
     [dict[str, np.ndarray]], "torch.Tensor | Sequence[torch.Tensor] | Mapping[str, torch.Tensor]"
@@ -52,8 +53,9 @@ class Network:
         encode: From the algorithm's inputs to tensors: gets a dict of arrays by input name, one entry per
             example; returns a tensor, a tuple of tensors or a dict of tensors by argument name, batch first.
         answers: Output values of the algorithm in the order of the logits. For a language model: a mapping from
-            output values to the text of one token (or its id), or the values themselves as text. The logits
-            are then those of the whole vocabulary.
+            output values to texts or to ids of tokens, or the values themselves as text. The logits are then those
+            of the whole vocabulary. Answers may have several tokens, all equally many: the model is then fed what
+            it answers itself, but for the last token, and an answer is right when all its tokens are.
         read: Where the logits are: nothing (what the module returns), a position on its second axis, the path
             of a module, or (path, position).
         decode: From logits to a sequence of output values; allows evaluation, not fitting.
@@ -72,7 +74,7 @@ class Network:
         *,
         template: str | Sequence[Mapping[str, str]] | None = None,
         encode: Encode | None = None,
-        answers: Sequence[Hashable] | Mapping[Hashable, str | int] | None = None,
+        answers: Sequence[Hashable] | Mapping[Any, Spelt] | None = None,
         read: Read = None,
         decode: Decode | None = None,
         blocks: str | Sequence[str] | None = None,
@@ -96,7 +98,7 @@ class Network:
             refuse_both(encode=encode, read=read, decode=decode)
             self.language = language(module, tokenizer, template=template, answers=answers)
             self.options = self.language.options
-            encode, read = self.language.encode, self.language.read
+            encode = self.language.encode
             blocks = self.language.blocks if blocks is None else blocks
         elif encode is None or isinstance(answers, Mapping):
             raise unread(answers)
@@ -105,7 +107,9 @@ class Network:
         self.decode = decode
         self.name = name or type(module).__name__
         self._encode: Encode = encode
-        self.read_path, self.read_position = read_where(read)
+        self.read_path, self.read_position = (
+            read_where(read) if self.language is None else ("", self.language.read)
+        )
         self._modules = dict(module.named_modules())
         if self.read_path not in self._modules:
             raise no_such(self.read_path, self._modules)
@@ -141,7 +145,8 @@ class Network:
             position: Token or pixel positions; negative ones count from the end; a function of the inputs'
                 values gives them per example. In a transformer positions are those of the prompt without its
                 padding, and also "last", a slot ("{b}", "{b[first]}", "{b[-1]}", its second occurrence "{b@2}"),
-                or a list of these; None and "every" are every token.
+                a token of the answer that is fed behind the prompt ("answer[0]", all of them "answer"), or a
+                list of these; None and "every" are every token of the prompt.
             source_position: Positions in the source where they differ from the base's.
             call: Which call of a module that runs several times, from 0.
             side: "output" or "input" of the module.
@@ -179,7 +184,7 @@ class Network:
         name: str,
         *,
         template: str | Sequence[Mapping[str, str]],
-        answers: Sequence[Hashable] | Mapping[Hashable, str | int],
+        answers: Sequence[Hashable] | Mapping[Any, Spelt],
         revision: str | None = None,
         dtype: str | torch.dtype | None = None,
         device_map: str | Mapping[str, int | str] | None = None,
@@ -189,7 +194,7 @@ class Network:
         Args:
             name: Of the repository, such as "openai-community/gpt2", or a folder's path.
             template: The prompt, with the algorithm's inputs as slots.
-            answers: From output values to the text of one token.
+            answers: From output values to texts, all of equally many tokens.
             revision: Commit, tag or branch.
             dtype: Of the weights; as saved by default.
             device_map: On which devices the modules are put.
@@ -246,7 +251,10 @@ class Network:
         return encoded(self._encode(plain), plain, self.device)
 
     def logits_of(self, returned: object) -> torch.Tensor:
-        """The logits in what the module at `read` returned.  # shape: (n, answers)
+        """The logits in what the module at `read` returned.
+
+        Shape (n, answers); of a language model (n, vocabulary), and (n, tokens, vocabulary) where an answer
+        has several tokens.
 
         Raises:
             NetworkError: It is not a tensor, or its width does not fit the answers.
@@ -261,19 +269,7 @@ class Network:
                 fix="name the module that returns the logits with read=",
             )
         if self.read_position is not None:
-            if tensor.ndim != 3:
-                raise NetworkError(
-                    "read= names a position, but there is no position axis",
-                    got=f"shape {tuple(tensor.shape)}",
-                    expected="(batch, positions, answers)",
-                )
-            if not -tensor.shape[1] <= self.read_position < tensor.shape[1]:
-                raise NetworkError(
-                    "read= names a position outside the sequence",
-                    got=f"position {self.read_position}",
-                    expected=f"from {-tensor.shape[1]} to {tensor.shape[1] - 1}",
-                )
-            tensor = tensor[:, self.read_position]
+            tensor = at_position(tensor, self.read_position)
         if self.language is not None or self.answers is None:
             return tensor
         if tensor.ndim != 2 or tensor.shape[1] < len(self.answers):
@@ -312,6 +308,9 @@ class Network:
         """The same reading and answers around another module of the same structure."""
         other = copy.copy(self)
         other.module = module
+        if self.language is not None:
+            other.language = self.language.around(module)
+            other._encode = other.language.encode
         other._modules = dict(module.named_modules())
         other.name = self.name + suffix
         return other

@@ -26,7 +26,7 @@ def found(net: Network, position: Any, values: Any = VALUES, **options: Any) -> 
     """The tokens at a site's positions."""
     site = net.site("block_output", layer=0, position=position, **options)
     prompt = net.language.prompt  # type: ignore[union-attr]
-    ids = prompt.encode(values)["input_ids"]
+    ids = net.encode(values).kwargs["input_ids"]
     table = site.places[0].positions(values, len(ids), ids.shape[1], source=False)
     assert table is not None
     return [prompt.tokenizer.convert_ids_to_tokens(row) for row in ids.gather(1, table)]

@@ -95,7 +95,7 @@ def test_answers_may_be_values_or_ids() -> None:
     by_value, by_id = network(answers=range(10)), network(answers={d: 7 + d for d in range(10)})
     assert by_value.language is not None
     assert by_id.language is not None
-    assert dict(by_value.language.tokens) == dict(by_id.language.tokens) == {d: 7 + d for d in range(10)}
+    assert dict(by_value.language.tokens) == dict(by_id.language.tokens) == {d: (7 + d,) for d in range(10)}
 
 
 def test_few_prompts_are_run_at_once() -> None:
@@ -165,20 +165,33 @@ def test_a_tokenizer_that_ends_the_prompt() -> None:
     )
 
 
-def test_an_answer_of_several_tokens_shows_both_ways_of_writing_it() -> None:
+def test_answers_of_different_length_show_both_ways_of_writing_them() -> None:
     assert text(lambda: network(answers={1: "1", 12: "12"})) == (
-        "an answer is not one token\n"
-        "  where:    answer 12, behind '0+0='\n"
-        "  got:      '12' is '1' (8) '2' (9); ' 12' is ' ' (19) '1' (8) '2' (9); in place: '1' (8) '2' (9)\n"
-        "  expected: exactly one more token behind the prompt\n"
-        "  do:       give the text as it follows the prompt, blank included, or the id of one token that stands for it"
+        "answers have different numbers of tokens\n"
+        "  where:    answers 1 and 12\n"
+        "  got:      '1' (8) for 1; '1' (8) '2' (9) for 12; "
+        "'12' is '1' (8) '2' (9); ' 12' is ' ' (19) '1' (8) '2' (9)\n"
+        "  expected: as many tokens in every answer\n"
+        "  do:       write all of them equally long ('07' beside '12') and with their blank, "
+        "or give the ids of the tokens"
     )
-    assert "' Paris' is ' ' (19) 'Paris' (24)" in text(lambda: network(answers={1: " Paris", 2: "Rome"}))
+    assert "' Paris' is ' ' (19) 'Paris' (24)" in text(lambda: network(answers={1: "Rome", 2: " Paris"}))
+    # Where one token is declared, by its id, a text of several is not taken.
+    assert text(lambda: network(answers={1: 8, 2: 9, 12: "12"})).startswith(
+        "answers have different numbers of tokens\n  where:    answers 1 and 12\n"
+    )
 
 
 def test_an_answer_that_grows_into_the_prompt_is_refused() -> None:
     # Behind "x" the answer "y" is no token of its own: both together are one unknown word.
-    assert "in place: '[UNK]' (1)" in text(lambda: network("{a}{b}x", answers={1: "y", 2: "1"}))
+    assert text(lambda: network("{a}{b}x", answers={1: "y", 2: "1"})) == (
+        "an answer is no token of its own behind the prompt\n"
+        "  where:    answer 1, behind '00x'\n"
+        "  got:      'y' is 'y' (27); ' y' is ' ' (19) 'y' (27); in place: '[UNK]' (1)\n"
+        "  expected: the prompt's own tokens, and one or more behind them\n"
+        "  do:       give the text as it follows the prompt, blank included, or the id of one token that stands for it"
+    )
+    assert "in place: nothing" in text(lambda: network(answers={1: "", 2: "1"}))
 
 
 def test_answers_are_tokens_of_the_model_and_not_alike() -> None:
@@ -191,6 +204,15 @@ def test_answers_are_tokens_of_the_model_and_not_alike() -> None:
         "  got:      '1' (8) for 0 and for 1\n"
         "  expected: a token of its own for every output value"
     )
+    assert text(lambda: network(answers={0: "12", 1: (8, 9)})) == (
+        "two answers are the same tokens\n"
+        "  got:      '1' (8) '2' (9) for 0 and for 1\n"
+        "  expected: other tokens for every output value"
+    )
+    for wrong in ((), (8, 5000), (8, True), 1.5, None):
+        assert text(lambda wrong=wrong: network(answers={0: wrong, 1: "1"})).startswith(
+            f"an answer is no token of the model\n  where:    answer 0\n  got:      {wrong!r}\n"
+        )
 
 
 @pytest.mark.parametrize("words", [(*M.WORDS[:-1], "more", "words"), M.WORDS])
@@ -221,7 +243,7 @@ def test_a_masked_model_answers_in_place_of_its_mask() -> None:
         "a masked language model answers in place of its mask\n"
         "  where:    {a}+{b}=\n"
         "  got:      0 masks in the template\n"
-        "  expected: one [MASK]"
+        "  expected: one [MASK], or as many side by side as an answer has tokens"
     )
 
 

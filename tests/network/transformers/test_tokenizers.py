@@ -53,7 +53,8 @@ def test_answers_and_slots_with_their_blanks(kind: str) -> None:
     assert language is not None
     fast = language.prompt.tokenizer
     blank = "Ġ" if kind == "bytes" else "▁"
-    assert fast.convert_ids_to_tokens(list(language.tokens.values())) == [f"{blank}Paris", f"{blank}Rome"]
+    ids = [i for (i,) in language.tokens.values()]
+    assert fast.convert_ids_to_tokens(ids) == [f"{blank}Paris", f"{blank}Rome"]
     site = net.site("block_output", layer=0, position="{c}")
     for name in ("France", "Italy"):
         one = {"c": np.array([name])}
@@ -78,10 +79,32 @@ def test_a_letter_of_two_bytes_is_in_the_slot() -> None:
 
 
 @pytest.mark.parametrize("kind", ["bytes", "mark"])
-def test_an_answer_without_its_blank_is_refused_with_both_ways(kind: str) -> None:
+def test_answers_without_their_blank_are_refused_with_what_they_would_be(kind: str) -> None:
     with pytest.raises(NetworkError) as found:
         network(kind, answers={"p": "Paris", "r": "Rome"})
-    text = str(found.value)
-    assert text.startswith("an answer is not one token\n  where:    answer 'p', behind ")
-    assert "Paris' (" in text
-    assert "; ' Paris' is '" in text
+    fast, blank = tokenizer(kind), "Ġ" if kind == "bytes" else "▁"
+    pa, ris, ro, me, paris = fast.convert_tokens_to_ids(["Pa", "ris", "Ro", "me", f"{blank}Paris"])
+    assert str(found.value) == (
+        "the answers are written without their blank\n"
+        "  where:    answer 'p', behind 'The capital of 0 is'\n"
+        f"  got:      'Pa' ({pa}) 'ris' ({ris}) for 'Paris'\n"
+        f"  expected: '{blank}Paris' ({paris}) for ' Paris': with a blank each is one token\n"
+        "  do:       begin every answer with a blank; if the model is to write none, give the ids of the tokens"
+    )
+    # By their ids they are taken: a model may really write them like this.
+    language = network(kind, answers={"p": (pa, ris), "r": (ro, me)}).language
+    assert language is not None
+    assert language.tokens == {"p": (pa, ris), "r": (ro, me)}
+    # One with and one without its blank are of different length, and both ways of writing are shown.
+    with pytest.raises(NetworkError, match="answers have different numbers of tokens") as mixed:
+        network(kind, answers={"p": " Paris", "r": "Rome"})
+    assert f"; ' Rome' is '{blank}Rome' (" in str(mixed.value)
+
+
+@pytest.mark.parametrize("kind", ["bytes", "mark"])
+def test_words_of_several_tokens_with_their_blank(kind: str) -> None:
+    language = network(kind, answers={"f": " France Paris", "r": " Rome Italy"}).language
+    assert language is not None
+    blank = "Ġ" if kind == "bytes" else "▁"
+    found = [tokenizer(kind).convert_ids_to_tokens(list(ids)) for ids in language.tokens.values()]
+    assert found == [[f"{blank}France", f"{blank}Paris"], [f"{blank}Rome", f"{blank}Italy"]]

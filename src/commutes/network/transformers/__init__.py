@@ -1,6 +1,7 @@
 """Language models of the Hugging Face library: prompts with slots, places by name, positions by meaning."""
 
 from commutes.network.transformers._anatomy import Anatomy, anatomy
+from commutes.network.transformers._answers import Spelt
 from commutes.network.transformers._language import Language, language
 from commutes.network.transformers._names import NAMES
 from commutes.network.transformers._places import Head
@@ -16,6 +17,7 @@ __all__ = [
     "Language",
     "Meaning",
     "Prompt",
+    "Spelt",
     "Template",
     "TokenPosition",
     "Tokens",

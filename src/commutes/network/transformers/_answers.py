@@ -1,86 +1,178 @@
-"""Answers as tokens: the one token with which the model would go on, in the prompt's own surroundings."""
+"""Answers as tokens: those with which the model would go on, in the prompt's own surroundings."""
 
 from __future__ import annotations
 
 from collections.abc import Hashable, Mapping, Sequence
+from numbers import Integral
 from typing import Any
 
 from commutes.errors import NetworkError
 from commutes.network.transformers._prompt import tokenised
 from commutes.network.transformers._template import Filled, Template
 
+Ids = tuple[int, ...]
+Spelt = str | int | Sequence[int]
+"""An answer as a text, or as the id of one token or of several."""
+
 
 def answer_tokens(
-    answers: Mapping[Hashable, str | int] | Sequence[Hashable],
+    answers: Mapping[Any, Spelt] | Sequence[Hashable],
     template: Template,
     tokenizer: Any,
     *,
     mask: str | None,
     vocabulary: int,
-) -> dict[Hashable, int]:
-    """Token id of every output value.
+) -> dict[Hashable, Ids]:
+    """Token ids of every output value, equally many for each.
 
-    A text is tokenised behind the prompt (or in place of its mask), because many tokenizers write a word
+    A text is tokenised behind the prompt (or in place of its masks), because many tokenizers write a word
     differently when it stands alone.
 
     Args:
-        answers: From values to texts or ids; a sequence stands for the values' own texts.
+        answers: From values to texts or token ids; a sequence stands for the values' own texts.
         template: The prompt; its slots are filled with "0" here.
         tokenizer: A fast tokenizer.
         mask: The mask's text, for a model that answers in place of it.
         vocabulary: Tokens that the model can answer.
 
     Raises:
-        NetworkError: An answer of several tokens, an id that the model does not have, two answers alike.
+        NetworkError: A text that is no tokens of its own, an id that the model does not have, answers of different
+            length or without their blank, two answers alike.
     """
     given = answers if isinstance(answers, Mapping) else {value: str(value) for value in answers}
-    found: dict[Hashable, int] = {}
-    for value, text in given.items():
-        token = _id(text, value, vocabulary) if isinstance(text, int) else None
-        if token is None:
-            token = _in_place(str(text), value, template, tokenizer, mask)
-        if token in found.values():
-            other = next(v for v, t in found.items() if t == token)
+    found: dict[Hashable, Ids] = {}
+    for value, spelt in given.items():
+        if not isinstance(spelt, str):
+            tokens = _given(spelt, value, vocabulary)
+        elif mask is None:
+            tokens = _behind(spelt, value, template, tokenizer)
+        else:
+            tokens = _in_place(spelt, value, template, tokenizer, mask)
+        if tokens in found.values():
+            other = next(v for v, t in found.items() if t == tokens)
+            many = "" if len(tokens) == 1 else "s"
             raise NetworkError(
-                "two answers are the same token",
-                got=f"{_said(tokenizer, token)} for {other!r} and for {value!r}",
-                expected="a token of its own for every output value",
+                f"two answers are the same token{many}",
+                got=f"{_said(tokenizer, *tokens)} for {other!r} and for {value!r}",
+                expected=f"{'other tokens' if many else 'a token of its own'} for every output value",
             )
-        found[value] = token
+        found[value] = tokens
+    _check_lengths(found, given, tokenizer)
+    if mask is None:
+        _check_blanks(found, given, template, tokenizer)
     return found
 
 
-def _id(token: int, value: Hashable, vocabulary: int) -> int:
-    if isinstance(token, bool) or not 0 <= token < vocabulary:
+def _given(ids: int | Sequence[int], value: Hashable, vocabulary: int) -> Ids:
+    tokens = tuple(ids) if isinstance(ids, Sequence) else (ids,)
+    known = [isinstance(i, Integral) and not isinstance(i, bool) and 0 <= i < vocabulary for i in tokens]
+    if not known or not all(known):
         raise NetworkError(
             "an answer is no token of the model",
             where=f"answer {value!r}",
-            got=repr(token),
+            got=repr(ids),
             expected=f"a token id from 0 to {vocabulary - 1}, or a text",
         )
-    return token
+    return tuple(map(int, tokens))
 
 
-def _in_place(text: str, value: Hashable, template: Template, tokenizer: Any, mask: str | None) -> int:
+def _behind(text: str, value: Hashable, template: Template, tokenizer: Any) -> Ids:
+    """The tokens that come behind the prompt's own."""
     prompt = template.written(dict.fromkeys(template.slots, "0")).text
-    with_answer = prompt + text if mask is None else prompt.replace(mask, text, 1)
-    before, after = (_ids(tokenizer, whole, special=not template.chat) for whole in (prompt, with_answer))
+    before, after = (_ids(tokenizer, whole, special=not template.chat) for whole in (prompt, prompt + text))
+    if len(after) > len(before) and after[: len(before)] == before:
+        return after[len(before) :]
+    raise NetworkError(
+        "an answer is no token of its own behind the prompt",
+        where=f"answer {value!r}, behind {prompt[-30:]!r}",
+        got=_both(tokenizer, text) + f"; in place: {_said(tokenizer, *after[_shared(before, after) :])}",
+        expected="the prompt's own tokens, and one or more behind them",
+        fix=_FIX,
+    )
+
+
+def _in_place(text: str, value: Hashable, template: Template, tokenizer: Any, mask: str) -> Ids:
+    """The tokens that stand where the masks stood, all the rest being as it was."""
+    prompt = template.written(dict.fromkeys(template.slots, "0")).text
+    count = prompt.count(mask)
+    first, behind = prompt.index(mask), prompt.rindex(mask) + len(mask)
+    before, after = (
+        _ids(tokenizer, whole, special=not template.chat)
+        for whole in (prompt, prompt[:first] + text + prompt[behind:])
+    )
+    start = before.index(tokenizer.mask_token_id)
+    stop = start + count
+    if len(after) == len(before) and after[:start] == before[:start] and after[stop:] == before[stop:]:
+        return after[start:stop]
+    tokens, places = ("token", "the mask") if count == 1 else ("tokens", "the masks")
+    raise NetworkError(
+        f"an answer is not {_number(count)} {tokens}",
+        where=f"answer {value!r}",
+        got=_both(tokenizer, text) + f"; in place: {_said(tokenizer, *after[_shared(before, after) :])}",
+        expected=f"exactly {_number(count)} {tokens} in place of {places}",
+        fix=_FIX,
+    )
+
+
+_FIX = "give the text as it follows the prompt, blank included, or the id of one token that stands for it"
+
+
+def _check_lengths(found: Mapping[Hashable, Ids], given: Mapping[Any, Spelt], tokenizer: Any) -> None:
+    first = next(iter(found), None)
+    other = next((value for value in found if len(found[value]) != len(found[first])), None)
+    if other is None:
+        return
+    texts = [given[value] for value in (first, other)]
+    ways = [_both(tokenizer, text) for text in texts if isinstance(text, str)]
+    raise NetworkError(
+        "answers have different numbers of tokens",
+        where=f"answers {first!r} and {other!r}",
+        got="; ".join(
+            [
+                f"{_said(tokenizer, *found[first])} for {first!r}",
+                f"{_said(tokenizer, *found[other])} for {other!r}",
+                *ways[-1:],
+            ]
+        ),
+        expected="as many tokens in every answer",
+        fix="write all of them equally long ('07' beside '12') and with their blank, or give the ids of the tokens",
+    )
+
+
+def _check_blanks(
+    found: Mapping[Hashable, Ids], given: Mapping[Any, Spelt], template: Template, tokenizer: Any
+) -> None:
+    """Refuse several tokens for each answer where all are single words: it is the blank that was forgotten."""
+    texts = [text for text in given.values() if isinstance(text, str)]
+    prompt = template.written(dict.fromkeys(template.slots, "0")).text
+    blank = prompt[-1:].isspace() or any(text[:1].isspace() for text in texts)
+    if blank or len(texts) < len(found) or all(len(tokens) == 1 for tokens in found.values()):
+        return
+    before, *words = (
+        _ids(tokenizer, prompt + more, special=not template.chat) for more in ("", *(f" {t}" for t in texts))
+    )
+    if any(len(word) != len(before) + 1 or word[: len(before)] != before for word in words):
+        return
+    value = next(iter(found))
+    raise NetworkError(
+        "the answers are written without their blank",
+        where=f"answer {value!r}, behind {prompt[-30:]!r}",
+        got=f"{_said(tokenizer, *found[value])} for {texts[0]!r}",
+        expected=f"{_said(tokenizer, words[0][-1])} for {' ' + texts[0]!r}: with a blank each is one token",
+        fix="begin every answer with a blank; if the model is to write none, give the ids of the tokens",
+    )
+
+
+def _number(count: int) -> str:
+    return "one" if count == 1 else str(count)
+
+
+def _shared(before: Ids, after: Ids) -> int:
+    """How many tokens both begin with."""
     same = 0
     while same < min(len(before), len(after)) and before[same] == after[same]:
         same += 1
-    # One more token at the end, or another one in place of the mask; all the rest as it was.
-    behind = before[same:] if mask is None else before[same + 1 :]
-    if len(after) != len(before) + (mask is None) or after[same + 1 :] != behind:
-        raise NetworkError(
-            "an answer is not one token",
-            where=f"answer {value!r}, behind {prompt[-30:]!r}" if mask is None else f"answer {value!r}",
-            got=_both(tokenizer, text) + f"; in place: {_said(tokenizer, *after[same:])}",
-            expected="exactly one more token behind the prompt"
-            if mask is None
-            else "exactly one token in place of the mask",
-            fix="give the text as it follows the prompt, blank included, or the id of one token that stands for it",
-        )
-    return after[same]
+    return same
 
 
 def _both(tokenizer: Any, text: str) -> str:
@@ -97,5 +189,5 @@ def _said(tokenizer: Any, *ids: int) -> str:
     return " ".join(f"{name!r} ({i})" for name, i in zip(names, ids, strict=True)) or "nothing"
 
 
-def _ids(tokenizer: Any, text: str, *, special: bool) -> list[int]:
-    return list(tokenised(tokenizer, [Filled(text, ())], special=special)[0].ids)
+def _ids(tokenizer: Any, text: str, *, special: bool) -> Ids:
+    return tokenised(tokenizer, [Filled(text, ())], special=special)[0].ids

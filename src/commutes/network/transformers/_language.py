@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Hashable, Mapping, Sequence
-from dataclasses import dataclass
-from typing import Any
+from dataclasses import dataclass, replace
+from typing import Any, cast
 
 import numpy as np
 import torch
@@ -13,7 +13,8 @@ from torch import nn
 from commutes.errors import NetworkError, SiteError
 from commutes.network._site import Place, Position
 from commutes.network.transformers._anatomy import PROBE, Anatomy, anatomy, is_sequence
-from commutes.network.transformers._answers import answer_tokens
+from commutes.network.transformers._answers import Ids, Spelt, answer_tokens
+from commutes.network.transformers._continuation import Continuation
 from commutes.network.transformers._names import NAMES
 from commutes.network.transformers._places import Head, is_name, named_place
 from commutes.network.transformers._positions import Meaning, token_position
@@ -23,7 +24,7 @@ from commutes.network.transformers._template import Template, template
 # Rows of an embedding beyond the tokenizer's tokens: models pad to a multiple, of at most so many.
 _PADDING = 1024
 
-Answers = Mapping[Hashable, str | int] | Sequence[Hashable]
+Answers = Mapping[Any, Spelt] | Sequence[Hashable]
 Chat = Sequence[Mapping[str, str]]
 
 
@@ -33,8 +34,10 @@ class Language:
 
     prompt: Prompt
     anatomy: Anatomy
-    tokens: Mapping[Hashable, int]
-    """Token id of every output value."""
+    tokens: Mapping[Hashable, Ids]
+    """Token ids of every output value, equally many for each."""
+    continuation: Continuation
+    """How the model itself goes on, where answers have several tokens."""
 
     @property
     def names(self) -> tuple[str, ...]:
@@ -49,21 +52,37 @@ class Language:
     @property
     def options(self) -> Mapping[str, object]:
         """What the model is called with beside tensors."""
-        return self.anatomy.options
+        keep = "logits_to_keep"
+        own = self.anatomy.options
+        return {**own, keep: self.prompt.length} if keep in own else own
 
     @property
-    def read(self) -> int:
-        """Position of the answer among the logits."""
-        return self.prompt.end
+    def read(self) -> int | tuple[int, ...]:
+        """Position of the answer among the logits; of an answer of several tokens the position of each."""
+        end, length = self.prompt.end, self.prompt.length
+        return end if length == 1 else tuple(range(end - length + 1, end + 1))
 
     def encode(self, values: Mapping[str, np.ndarray]) -> dict[str, torch.Tensor]:
-        """Prompts as the model takes them: tokens, mask and positions."""
-        return self.prompt.encode(values)
+        """Prompts as the model takes them: tokens, mask and positions.
+
+        Where answers have several tokens the prompt is followed by all but the last of those that the model
+        itself answers, so that the logits of every token of the answer are there in one run.
+
+        Raises:
+            NetworkError: A prompt beyond the context window; a model in training mode that has to answer first.
+        """
+        rows = [tokens.ids for tokens in self.prompt.tokens(values)]
+        behind = self.continuation.behind(rows)
+        return self.prompt.padded([row + more for row, more in zip(rows, behind, strict=True)])
+
+    def around(self, model: nn.Module) -> Language:
+        """The same reading of another model of the same structure, which goes on in its own way."""
+        return replace(self, continuation=self.continuation.around(model))
 
     @property
     def spelling(self) -> np.ndarray:
         """Token ids that spell each answer.  # shape: (answers, tokens)"""
-        return np.array(list(self.tokens.values()))[:, None]
+        return np.array(list(self.tokens.values()))
 
     def knows(self, name: str) -> bool:
         """Whether `name` stands for a place, whatever modules there are."""
@@ -101,8 +120,9 @@ class Language:
         if is_sequence(shape) and place.axis in (None, 2, -1):
             return token_position(self.prompt, position)
         # Of what is no activation, and of the model's own output, the engine says what is wrong with it.
-        if position is None or (isinstance(position, int) and (shape is None or moment.path == "")):
-            return position
+        plain = isinstance(position, int) or position == self.read
+        if position is None or (plain and (shape is None or moment.path == "")):
+            return cast("Position | None", position)
         raise SiteError(
             "the place has no token positions",
             where=str(moment),
@@ -132,16 +152,27 @@ def language(
     masked = _mask(model, words, tokenizer)
     body = anatomy(model, last_only=masked is None)
     _check_vocabulary(model, tokenizer, body.vocabulary)
-    prompt = Prompt(
-        words,
-        tokenizer,
-        body.window,
-        -1 if masked is None else _from_end(words, tokenizer),
-        None if masked is None else tokenizer.mask_token_id,
-    )
+    prompt = Prompt(words, tokenizer, body.window, -1)
+    if masked is not None:
+        prompt = replace(
+            prompt,
+            end=_from_end(words, tokenizer),
+            mask=tokenizer.mask_token_id,
+            length=str(words).count(masked),
+        )
     prompt.check()
     tokens = answer_tokens(answers, words, tokenizer, mask=masked, vocabulary=body.vocabulary)
-    return Language(prompt, body, tokens)
+    length = max(map(len, tokens.values()), default=prompt.length)
+    if masked is not None and length != prompt.length:
+        raise NetworkError(
+            "an answer has another number of tokens than the template has masks",
+            where=str(words),
+            got=f"{length} tokens in an answer, {prompt.length} masks",
+            expected="as many of the one as of the other",
+        )
+    prompt = replace(prompt, length=length)
+    prompt.check()
+    return Language(prompt, body, tokens, Continuation(model, prompt.fed, body.options))
 
 
 def _check_tokenizer(tokenizer: Any) -> None:
@@ -189,12 +220,14 @@ def _mask(model: Any, words: Template, tokenizer: Any) -> str | None:
     times = str(words).count(mask) if mask else 0
     if not type(model).__name__.endswith("ForMaskedLM"):
         return None
-    if times != 1:
+    if not times:
         raise NetworkError(
             "a masked language model answers in place of its mask",
             where=str(words),
             got=f"{times} masks in the template",
-            expected=f"one {mask}" if mask else "a tokenizer with a mask token",
+            expected=f"one {mask}, or as many side by side as an answer has tokens"
+            if mask
+            else "a tokenizer with a mask token",
         )
     return mask
 
@@ -202,4 +235,4 @@ def _mask(model: Any, words: Template, tokenizer: Any) -> str | None:
 def _from_end(words: Template, tokenizer: Any) -> int:
     filled = words.written(dict.fromkeys(words.slots, "0"))
     ids = tokenised(tokenizer, [filled], special=not words.chat)[0].ids
-    return ids.index(tokenizer.mask_token_id) - len(ids)
+    return -1 - ids[::-1].index(tokenizer.mask_token_id)

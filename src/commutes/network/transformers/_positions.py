@@ -12,15 +12,20 @@ from commutes.errors import SiteError, nearest
 from commutes.network.transformers._prompt import Prompt, Tokens
 
 Meaning = str | Sequence[str | int]
-"""Positions in words: "last", "every", a slot such as "{b}" or "{b[first]}", or a list of words and numbers."""
+"""Positions in words: "last", "every", a slot such as "{b}" or "{b[first]}", or a list of words and numbers.
 
+Where answers have several tokens, "answer[0]" is the first of those that are fed behind the prompt, and "answer"
+all of them.
+"""
+
+_ANSWER = re.compile(r"answer(?:\[(\d+)\])?")
 _SLOT = re.compile(r"\{(\w+)(?:@(\d+))?(?:\[(first|last|-?\d+)\])?\}")
 _EVERY = "every"
 
 
 @dataclass(frozen=True)
 class TokenPosition:
-    """Positions of tokens, counted back from the end of the prompt: padding on the left does not move them."""
+    """Positions of tokens, counted back from the end of what is fed: padding on the left does not move them."""
 
     prompt: Prompt
     spec: tuple[str | int, ...]
@@ -33,7 +38,8 @@ class TokenPosition:
                 means different tokens in different prompts.
         """
         rows = self.prompt.tokens(values)
-        return np.concatenate([self._column(part, rows) for part in self.spec], axis=1)
+        # Counted back from the end of the prompt, behind which the answer's tokens stand.
+        return np.concatenate([self._column(part, rows) for part in self.spec], axis=1) - self.prompt.fed
 
     @property
     def __name__(self) -> str:
@@ -44,6 +50,8 @@ class TokenPosition:
             found = [list(range(-len(row.ids), 0)) for row in rows]
         elif part == "last":
             found = [[-1]] * len(rows)
+        elif isinstance(part, str) and (answer := _ANSWER.fullmatch(part)):
+            found = [list(range(self.prompt.fed)) if answer[1] is None else [int(answer[1])]] * len(rows)
         elif isinstance(part, int):
             found = _numbered(part, rows)
         else:
@@ -122,8 +130,10 @@ def _known(prompt: Prompt, part: str) -> str:
     slots = prompt.template.slots
     if part in ("last", _EVERY):
         return part
+    if answer := _ANSWER.fullmatch(part):
+        return _fed(prompt, part, int(answer[1] or 0))
     if not _SLOT.fullmatch(part):
-        close = nearest(part, ["last", _EVERY, *("{" + slot + "}" for slot in slots)])[0]
+        close = nearest(part, ["last", _EVERY, "answer", *("{" + slot + "}" for slot in slots)])[0]
         raise SiteError(
             "there is no such position",
             got=repr(part),
@@ -151,6 +161,18 @@ def _known(prompt: Prompt, part: str) -> str:
             where=str(prompt.template),
             got=repr(part),
             expected=f"from '{{{name}@1}}' to '{{{name}@{times}}}'",
+        )
+    return part
+
+
+def _fed(prompt: Prompt, part: str, number: int) -> str:
+    if number >= prompt.fed:
+        raise SiteError(
+            "there is no such token of the answer behind the prompt",
+            got=repr(part),
+            expected=f"from 'answer[0]' to 'answer[{prompt.fed - 1}]': the last token of an answer is never fed"
+            if prompt.fed
+            else "'last', where the answer is read: it is not fed",
         )
     return part
 

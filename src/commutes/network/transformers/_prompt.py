@@ -32,9 +32,16 @@ class Prompt:
     window: int | None
     """Most tokens that the model can take; None where it does not say."""
     end: int
-    """Where the answer is read, counted from the end: -1, or the place of the mask."""
+    """Place of the last mask, counted from the end; -1 for a model that continues the prompt."""
     mask: int | None = None
     """Id of the token in whose place the answer stands; None for a model that continues the prompt."""
+    length: int = 1
+    """Tokens of an answer: as many masks stand side by side, or all but the last are fed behind the prompt."""
+
+    @property
+    def fed(self) -> int:
+        """Tokens of the answer that are fed behind the prompt."""
+        return 0 if self.mask is not None else self.length - 1
 
     def tokens(self, values: Mapping[str, np.ndarray]) -> list[Tokens]:
         """The prompts as tokens, not padded.
@@ -58,9 +65,8 @@ class Prompt:
         stand_in = self.template.written(dict.fromkeys(self.template.slots, "0"))
         self._check(tokenised(self.tokenizer, [stand_in], special=not self.template.chat)[0], "the prompt")
 
-    def encode(self, values: Mapping[str, np.ndarray]) -> dict[str, torch.Tensor]:
+    def padded(self, rows: Sequence[tuple[int, ...]]) -> dict[str, torch.Tensor]:
         """Tokens padded on the left, which of them count, and positions that padding does not shift."""
-        rows = [tokens.ids for tokens in self.tokens(values)]
         length = max(map(len, rows))
         pad = self.tokenizer.pad_token_id or 0
         ids = torch.tensor([[pad] * (length - len(row)) + list(row) for row in rows])
@@ -73,24 +79,16 @@ class Prompt:
 
     def _check(self, tokens: Tokens, which: str) -> None:
         where = f"{which}: {tokens.text[:60]!r}"
-        if not tokens.ids or (self.window is not None and len(tokens.ids) > self.window):
+        if not tokens.ids or (self.window is not None and len(tokens.ids) + self.fed > self.window):
             raise NetworkError(
                 "a prompt does not fit the model's context window",
                 where=where,
-                got=f"{len(tokens.ids)} tokens",
+                got=f"{len(tokens.ids)} tokens" + (f" and {self.fed} of the answer" if self.fed else ""),
                 expected=f"1 to {self.window or 'any number of'} tokens",
                 fix="shorten the template",
             )
         if self.mask is not None:
-            masks = [i - len(tokens.ids) for i, token in enumerate(tokens.ids) if token == self.mask]
-            if masks != [self.end]:
-                raise NetworkError(
-                    "the mask is not at one place from the end",
-                    where=where,
-                    got=f"masks at {masks}",
-                    expected=f"one mask, {-self.end} tokens from the end of every prompt",
-                    fix="let no slot of varying length follow the mask",
-                )
+            self._check_masks(tokens, where)
         elif not tokens.pieces[-1]:
             raise NetworkError(
                 "the tokenizer ends the prompt",
@@ -99,6 +97,22 @@ class Prompt:
                 expected="a prompt that the model is to continue",
                 fix="switch the tokenizer's end-of-sequence token off (add_eos_token=False)",
             )
+
+    def _check_masks(self, tokens: Tokens, where: str) -> None:
+        masks = [i - len(tokens.ids) for i, token in enumerate(tokens.ids) if token == self.mask]
+        if masks == list(range(self.end - self.length + 1, self.end + 1)):
+            return
+        alone = self.length == 1
+        raise NetworkError(
+            f"the {'mask is' if alone else 'masks are'} not at one place from the end",
+            where=where,
+            got=f"masks at {masks}",
+            expected=f"one mask, {-self.end} tokens from the end of every prompt"
+            if alone
+            else f"{self.length} masks side by side, the last {-self.end} tokens from the end of every prompt",
+            fix="let no slot of varying length follow the mask"
+            + ("" if alone else "s, and nothing part them"),
+        )
 
 
 def tokenised(tokenizer: Any, filled: Sequence[Filled], *, special: bool) -> list[Tokens]:
