@@ -9,6 +9,7 @@ from torch import nn
 
 from commutes.errors import FitError
 from commutes.network import MLP, minibatches, train, train_many
+from commutes.network._train import Course
 
 X = torch.randn(256, 6, generator=torch.Generator().manual_seed(0))
 Y = (X[:, 0] * X[:, 1] > 0).long()
@@ -124,6 +125,32 @@ def test_the_cosine_ends_where_the_constant_does_not():
             for a, b in zip(nearly.parameters(), done.parameters(), strict=True)
         )
     assert moves["cosine"] < moves["constant"]
+
+
+def test_the_rate_rises_and_falls():
+    course = Course(steps=10, lr=2.0, schedule="cosine", weight_decay=0.0, warmup=0.4)
+    rates = [course.rate(step) for step in range(10)]
+    assert rates[:5] == [0.5, 1.0, 1.5, 2.0, 2.0]
+    assert rates[7] == pytest.approx(1.0)
+    assert rates[4:] == sorted(rates[4:], reverse=True)
+    steady = Course(steps=10, lr=2.0, schedule="constant", weight_decay=0.0, warmup=0.25)
+    assert [steady.rate(step) for step in range(4)] == [1.0, 2.0, 2.0, 2.0]
+
+
+@pytest.mark.parametrize(
+    ("options", "what", "got"),
+    [
+        ({"warmup": 1.0}, "warmup is a share of the steps", "1.0"),
+        ({"warmup": -0.1}, "warmup is a share of the steps", "-0.1"),
+        ({"clip": 0.0}, "clip is a length", "0.0"),
+        ({"clip": True}, "clip is a length", "True"),
+    ],
+)
+def test_a_course_that_cannot_be_is_refused(options, what, got):
+    with pytest.raises(FitError) as error:
+        Course(steps=5, lr=1.0, schedule="cosine", weight_decay=0.0, **options)
+    assert said(error).startswith(what)
+    assert f"got:      {got}" in said(error)
 
 
 def test_weight_decay_shrinks():

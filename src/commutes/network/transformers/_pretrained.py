@@ -4,11 +4,14 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Mapping
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import torch
 
 from commutes.errors import NetworkError
+
+if TYPE_CHECKING:
+    from commutes.network._network import Network
 
 
 def pretrained(
@@ -35,6 +38,27 @@ def pretrained(
     make: Any = AutoModelForMaskedLM if masked else AutoModelForCausalLM
     model = _had(name, lambda: make.from_pretrained(name, **chosen, **weights))
     return model.eval(), tokenizer
+
+
+def save_pretrained(network: Network, folder: str | os.PathLike[str]) -> None:
+    """Write a language model and its tokenizer into a folder, from which `Network.pretrained` has them again.
+
+    The template and the answers are not written: they are the reader's.
+
+    Raises:
+        NetworkError: No language model.
+    """
+    if network.language is None:
+        raise NetworkError(
+            "only language models are saved in this form",
+            where=network.name,
+            got="a network without a tokenizer",
+            expected="Network(model, tokenizer, template=..., answers=...)",
+            fix="save module.state_dict()",
+        )
+    module: Any = network.module
+    module.save_pretrained(folder)
+    network.language.prompt.tokenizer.save_pretrained(folder)
 
 
 def _had(name: str, load: Callable[[], Any]) -> Any:
