@@ -132,16 +132,18 @@ def _confluence(
         here = where[begin : begin + len(lane.rows)]
         begin += len(lane.rows)
         if lane.block >= 0:
-            state = states.outputs[lane.block][here, start - kept.wanted.outputs[lane.block] :]
+            output = states.outputs[lane.block].index_select(0, here)
+            state = output[:, start - kept.wanted.outputs[lane.block] :]
             known = joining.get(lane.block)
             joining[lane.block] = state if known is None else torch.cat([known, state])
     pairs: list[Pair | None] = [None] * depth
     if start:
         for j in range(depth):
             if running[j]:
-                keys, values = states.pairs[j]
                 index = where[: running[j]]
-                pairs[j] = keys[index, :, :start], values[index, :, :start]
+                # Whole rows first: they are copied as they lie, many times faster than by indexing.
+                keys, values = (tensor.index_select(0, index) for tensor in states.pairs[j])
+                pairs[j] = keys[:, :, :start], values[:, :, :start]
     return _Confluence(start, len(where), running, joining, tuple(pairs))
 
 
