@@ -50,7 +50,7 @@ def captured(
 ) -> dict[Site, torch.Tensor]:
     """`capture` for inputs that are encoded and sites that are resolved."""
     pieces: dict[Site, list[torch.Tensor]] = {site: [] for site in plan}
-    size = chunk or network.chunk
+    size = chunk or network.batch_size(inputs)
     for start in range(0, inputs.n, size):
         batch = inputs.rows(torch.arange(start, min(start + size, inputs.n)))
         for site, state in _batch(network, batch, plan, source=source).items():

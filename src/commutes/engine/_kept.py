@@ -123,8 +123,9 @@ def _filled(
 ) -> States:
     """The states of `bases`, written chunk by chunk into tensors of their final size: never twice in memory."""
     whole: States | None = None
-    for begin in range(0, len(bases), network.chunk):
-        rows = bases[begin : begin + network.chunk]
+    size = network.batch_size(inputs)
+    for begin in range(0, len(bases), size):
+        rows = bases[begin : begin + size]
         part = _run(network, inputs.rows(rows), wanted)
         if whole is None:
             whole = _map(part, lambda t: torch.empty(len(bases), *t.shape[1:], dtype=t.dtype, device=device))

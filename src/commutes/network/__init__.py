@@ -3,7 +3,7 @@
 from commutes.network._examples import draw_inputs, examples, minibatches
 from commutes.network._inputs import Inputs
 from commutes.network._mlp import MLP, mlp_by_hand
-from commutes.network._network import CHUNK, PROMPTS, ModuleCall, Network
+from commutes.network._network import CHUNK, PROMPTS, TOKENS, ModuleCall, Network
 from commutes.network._site import Moment, Place, Position, Site
 from commutes.network._train import train, train_many
 
@@ -11,6 +11,7 @@ __all__ = [
     "CHUNK",
     "MLP",
     "PROMPTS",
+    "TOKENS",
     "Inputs",
     "ModuleCall",
     "Moment",

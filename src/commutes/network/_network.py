@@ -38,8 +38,8 @@ Encode = Callable[
 Decode = Callable[[torch.Tensor], Sequence[Any]]
 
 # Rows run at once where nobody said otherwise: enough to amortise a forward, few enough for any laptop. Of a
-# language model every row is a prompt that is answered with a whole vocabulary.
-CHUNK, PROMPTS = 8192, 256
+# language model every row is a prompt that is answered with a whole vocabulary, and every token of it has states.
+CHUNK, PROMPTS, TOKENS = 8192, 256, 8192
 
 
 class Network:
@@ -211,6 +211,12 @@ class Network:
     def chunk(self) -> int:
         """Rows that are run at once where nobody said otherwise."""
         return CHUNK if self.language is None else PROMPTS
+
+    def batch_size(self, inputs: Inputs) -> int:
+        """Rows of these inputs that are run at once where nobody said otherwise; fewer of longer prompts."""
+        if self.language is None:
+            return self.chunk
+        return max(1, min(self.chunk, TOKENS // inputs.kwargs["input_ids"].shape[1]))
 
     @property
     def spelling(self) -> np.ndarray | None:

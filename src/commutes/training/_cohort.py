@@ -126,7 +126,7 @@ class Cohort:
     def _chunks(self, claims: Sequence[int]) -> Iterator[list[torch.Tensor]]:
         """All pairs of the claims, equally many of each at a time: a claim that has fewer repeats its last."""
         members = [self.members[c] for c in claims]
-        size = min(_CHUNK, *(m.alignment.network.chunk for m in members))
+        size = min(_CHUNK, *(m.alignment.network.batch_size(m.prepared.inputs) for m in members))
         longest = max(len(m.base) for m in members)
         for begin in range(0, longest, size):
             rows = torch.arange(begin, min(begin + size, longest))

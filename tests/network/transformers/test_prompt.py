@@ -11,7 +11,7 @@ import torch
 
 from commutes import Network
 from commutes.errors import CommutesError, NetworkError
-from commutes.network import PROMPTS
+from commutes.network import PROMPTS, TOKENS, Inputs
 from commutes.network.transformers import template
 
 from . import models as M
@@ -89,6 +89,14 @@ def test_logits_are_of_the_whole_vocabulary_and_answers_are_spelt_by_columns() -
     assert net.spelling is not None
     assert net.spelling.tolist() == [[i] for i in ids]
     assert (_logits(net, VALUES) - plain).abs().max() < 1e-12
+
+
+def test_longer_prompts_are_run_fewer_at_a_time() -> None:
+    fed = network().encode(VALUES)
+    assert network().batch_size(fed) == PROMPTS
+    tokens = fed.kwargs["input_ids"].repeat(1, 100)
+    long = Inputs((), {"input_ids": tokens}, VALUES, len(tokens))
+    assert 1 < network().batch_size(long) == TOKENS // tokens.shape[1] < PROMPTS
 
 
 def test_answers_may_be_values_or_ids() -> None:
