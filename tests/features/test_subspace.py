@@ -85,7 +85,107 @@ def test_nothing_is_written_in_place() -> None:
     assert torch.equal(subspace.reader, kept[2])
 
 
+# Centre, steering, projector, complement.
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_erasure_puts_every_state_where_the_centre_is(kind: str) -> None:
+    centre = _raw(D, 1, seed=9)[:, 0]
+    plain, centred = KINDS[kind](), KINDS[kind]().centred(centre)
+    states = _states()
+    once = centred.erase(states)
+    assert (centred.read(once) - centred.read(centre)).abs().max() < 1e-11
+    assert (plain.erase(states) - once).abs().max() > 0.1
+    # In the words of LEACE: h - P (h - mu).
+    expected = states - (states - centre) @ centred.projector().T
+    assert (once - expected).abs().max() < 1e-11
+    assert torch.equal(centred.centred(None).erase(states), plain.erase(states))
+    # The mean of states with that mean stays where it is.
+    moved = states - states.mean(dim=(0, 1)) + centre
+    assert (centred.erase(moved).mean(dim=(0, 1)) - centre).abs().max() < 1e-11
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_steering_moves_the_coordinates_by_what_is_asked(kind: str) -> None:
+    subspace, states = KINDS[kind](), _states()
+    by = torch.tensor([0.5, 0.0, -2.0])
+    after = subspace.steer(states, by)
+    assert (subspace.read(after) - subspace.read(states) - by).abs().max() < 1e-11
+    assert (subspace.complement().read(after) - subspace.complement().read(states)).abs().max() < 1e-10
+    own = subspace.read(_states(6)) - subspace.read(states)
+    assert (subspace.steer(states, own) - subspace.swap(states, _states(6))).abs().max() < 1e-11
+    assert subspace.steer(states.float(), by).dtype == torch.float32
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_projectors_of_a_subspace_and_its_complement(kind: str) -> None:
+    subspace = KINDS[kind]()
+    rest = subspace.complement()
+    assert rest.dimension == D - K
+    mine, other = subspace.projector(), rest.projector()
+    assert (mine @ mine - mine).abs().max() < 1e-11
+    assert (mine + other - torch.eye(D)).abs().max() < 1e-10
+    assert (mine @ other).abs().max() < 1e-10
+    assert rest.defect() < 1e-10
+    # An orthogonal pair's complement is orthogonal, an oblique one's is not: its reader is not its writer.
+    assert (rest.reader is rest.writer) == (kind == "orthogonal")
+    assert (mine - mine.T).abs().max() < 1e-12 if kind == "orthogonal" else (mine - mine.T).abs().max() > 0.1
+
+
+def test_the_complement_of_everything_is_nothing() -> None:
+    nothing, states = rotation(_raw(D, D)).complement(), _states()
+    assert nothing.dimension == 0
+    assert torch.equal(nothing.swap(states, _states(6)), states)
+
+
+def test_the_centre_goes_where_the_subspace_goes() -> None:
+    centre = torch.arange(D).double()
+    subspace = _oblique().centred(centre)
+    for other in (subspace[1:], subspace.complement(), subspace.to(dtype=torch.float64)):
+        assert other.centre is not None
+        assert torch.equal(other.centre, centre)
+
+
+def test_moving_to_another_precision_and_device() -> None:
+    subspace = _oblique().centred(torch.ones(D))
+    single = subspace.to(dtype=torch.float32)
+    assert {t.dtype for t in single.tensors().values()} == {torch.float32}
+    assert {t.device.type for t in subspace.to(device="meta").tensors().values()} == {"meta"}
+    assert subspace.reader.dtype == torch.float64
+    orthogonal = rotation(_raw()).to(dtype=torch.float32)
+    assert orthogonal.reader is orthogonal.writer
+    part = orthogonal[:2]
+    assert part.reader is part.writer
+
+
+def test_tensors_and_back() -> None:
+    for subspace in (_oblique(), _oblique().centred(torch.ones(D)), rotation(_raw())):
+        again = Subspace.from_tensors(subspace.tensors())
+        assert torch.equal(again.reader, subspace.reader)
+        assert torch.equal(again.writer, subspace.writer)
+        assert (again.centre is None) == (subspace.centre is None)
+        assert (again.reader is again.writer) == (subspace.reader is subspace.writer)
+
+
 # Angles.
+
+
+def test_angles_between_what_is_read_and_between_what_is_written() -> None:
+    one = _oblique()
+    two = Subspace(one.reader, one.writer + one.complement().writer[:, :K])
+    assert two.defect() < 1e-10
+    assert one.angles(two, of="reader").max() < 1e-7
+    assert one.angles(two).max() > 0.1
+
+
+def test_spaces_of_different_widths_make_no_angle() -> None:
+    with pytest.raises(AlignmentError) as caught:
+        rotation(_raw()).angles(rotation(_raw(5)))
+    assert str(caught.value) == (
+        "subspaces of different spaces make no angle\n"
+        "  got:      states of 7 and of 5 coordinates\n"
+        "  expected: one width"
+    )
 
 
 def test_a_space_makes_no_angle_with_itself_however_it_is_written() -> None:
@@ -246,3 +346,8 @@ def test_neurons_are_read_and_written_exactly() -> None:
     assert torch.equal(after[..., rest], base[..., rest])
     assert torch.equal(map.write(base, old, old), base)
     assert not torch.equal(after, base)
+    assert torch.equal(map.complement(D).index, torch.tensor(rest))
+    erased = map.erase(base)
+    assert not erased[..., [4, 1]].any()
+    assert torch.equal(erased[..., rest], base[..., rest])
+    assert torch.equal(Neurons.from_tensors(map.tensors()).index, map.index)

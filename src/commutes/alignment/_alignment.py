@@ -13,7 +13,7 @@ import torch
 from commutes.algorithm import Algorithm, Variable
 from commutes.engine import Featurizer, SiteLayout, layouts
 from commutes.errors import AlignmentError
-from commutes.features import Features, Neurons, Slice, Subspace
+from commutes.features import AffineMap, Dictionary, Features, Neurons, Slice, Subspace
 from commutes.network import Moment, Network, Site
 
 if TYPE_CHECKING:
@@ -116,9 +116,18 @@ class Alignment:
                 columns = list(group.columns[variable])
                 if isinstance(featurizer, Subspace):
                     return featurizer[columns]
-                index = [group.coordinates[c] for c in columns]
-                basis = torch.eye(group.width)[:, index]
-                return Subspace(basis, basis)
+                if isinstance(featurizer, AffineMap):
+                    return featurizer.subspace()[columns]
+                if isinstance(featurizer, Neurons):
+                    basis = torch.eye(group.width)[:, featurizer.index[columns].cpu()]
+                    return Subspace(basis, basis)
+                raise AlignmentError(
+                    "the variable's map is not linear",
+                    where=f"{variable.name} at {group.site}",
+                    got=f"a {group.features}",
+                    expected="neurons, a rotation, an oblique or an affine map",
+                    fix="use alignment.featurizers, which read and write",
+                )
         raise AlignmentError(
             "the variable is not aligned",
             got=variable.name,
@@ -182,7 +191,7 @@ class Alignment:
         moved: dict[Features, Features] = {}
         for part in self.slices.values():
             features = part.features
-            moved.setdefault(features, type(features)(sites[features.site]))  # type: ignore[call-arg]
+            moved.setdefault(features, features.at(sites[features.site]))
         return Alignment(
             self.algorithm, {v: Slice(moved[s.features], s.index) for v, s in self.slices.items()}
         )
@@ -255,14 +264,15 @@ def _sites(slices: Mapping[Variable, Slice]) -> list[Site]:
 
 
 def _groups(slices: Mapping[Variable, Slice], resolved: Mapping[Site, SiteLayout]) -> tuple[Group, ...]:
-    # Neurons of one site are one group, however many Coordinates were made of it; a learnt map is its own.
+    # Neurons of one site are one group, however many Coordinates were made of it; any other map is its own.
     found: dict[object, tuple[Features, dict[Variable, tuple[int, ...]]]] = {}
     for variable, part in slices.items():
         features = part.features
-        width = resolved[features.site].width
-        key = features if features.learnt else (type(features), features.site)
+        size = features.size(resolved[features.site].width)
+        key = features if features.spreads else (type(features), features.site)
         members = found.setdefault(key, (features, {}))[1]
-        members[variable] = part.resolve(width, of=variable.name)
+        owner = "dictionary" if isinstance(features, Dictionary) else "site"
+        members[variable] = part.resolve(size, of=variable.name, owner=owner)
     return tuple(_group(features, members, resolved) for features, members in found.values())
 
 
@@ -318,8 +328,8 @@ def _cells(
             place.place.moment, call=place.place.moment.call or 0, item=place.place.moment.item or 0
         )
         order.extend((moment, (int(p), int(f))) for p in positions for f in features)
-    # Neurons write what they name and nothing else; a learnt map may write anywhere in its site.
-    written = range(len(order)) if group.features.learnt or group.site.each else group.coordinates
+    # Neurons write what they name and nothing else; any other map may write anywhere in its site.
+    written = range(len(order)) if group.features.spreads or group.site.each else group.coordinates
     for index in written:
         moment, cell = order[index]
         cells.setdefault(moment, set()).add(cell)
@@ -339,6 +349,4 @@ def _common(
 
 
 def _given_map(group: Group, network: Network) -> Featurizer | None:
-    if group.features.learnt:
-        return None
-    return Neurons(torch.tensor(group.coordinates, device=network.device))
+    return group.features.given(group.coordinates, network.device)

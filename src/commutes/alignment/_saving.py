@@ -16,25 +16,26 @@ from safetensors.torch import save as save_tensors
 
 from commutes.algorithm import Algorithm
 from commutes.alignment._alignment import Alignment
+from commutes.alignment._saved_maps import family_of, map_of, parts_of, settings_of, shape_of
 from commutes.errors import AlignmentError, ArtefactError
-from commutes.features import Coordinates, Features, Rotation, Slice, Subspace
+from commutes.features import Slice
 from commutes.network import Moment, Network, Place, Position, Site
 from commutes.network.transformers import TokenPosition, token_position
 from commutes.report import make_folder, read_bytes, write_bytes, write_text
 
 FORMAT = 1
-# Bytes beyond which a file is no alignment: 64 subspaces of 1,000 dimensions in a network of width 8,000.
+# Bytes beyond which a file is no alignment: 64 subspaces of 1,000 dimensions in a network of width 8,000, or one
+# dictionary of 65,000 latents there.
 LARGEST = 2**32
 RECORD, TENSORS = "alignment.json", "alignment.safetensors"
 _KEYS = {"algorithm", "network", "groups", "variables", "history", "sha256"}
-_FAMILIES: dict[str, type[Features]] = {"neurons": Coordinates, "rotation": Rotation}
 
 
 def save(alignment: Alignment, folder: str | Path) -> Path:
     """Write a fitted alignment into `folder`: `alignment.safetensors`, then `alignment.json` with its SHA-256.
 
     Raises:
-        AlignmentError: Not fitted, or a position that is a function, which a file cannot hold.
+        AlignmentError: Not fitted, or a position, a dictionary or a map that is code, which a file cannot hold.
         ArtefactError: The folder cannot be written.
     """
     folder, data = Path(folder), save_tensors(_tensors(alignment))
@@ -45,6 +46,7 @@ def save(alignment: Alignment, folder: str | Path) -> Path:
         "groups": [
             {
                 "features": str(group.features),
+                "settings": settings_of(group.features),
                 "site": _site_record(group.site),
                 "variables": {v.name: [group.coordinates[c] for c in cs] for v, cs in group.columns.items()},
             }
@@ -67,11 +69,10 @@ def _tensors(alignment: Alignment) -> dict[str, torch.Tensor]:
         "fitted_ids": torch.from_numpy(alignment.fitted_ids.view(np.int64).copy()),
         "selected_ids": torch.from_numpy(alignment.selected_ids.view(np.int64).copy()),
     }
-    for number, featurizer in enumerate(alignment.featurizers):
-        if isinstance(featurizer, Subspace):
-            tensors[f"{number}.reader"] = featurizer.reader.detach().cpu().contiguous()
+    for number, (group, featurizer) in enumerate(zip(alignment.groups, alignment.featurizers, strict=True)):
+        for name, tensor in parts_of(group.features, featurizer).items():
             # A copy: safetensors refuses two names for one memory.
-            tensors[f"{number}.writer"] = featurizer.writer.detach().cpu().contiguous().clone()
+            tensors[f"{number}.{name}"] = tensor.detach().cpu().contiguous().clone()
     return tensors
 
 
@@ -119,17 +120,19 @@ def _assembled(
 ) -> Alignment:
     found, maps = {}, {}
     for number, group in enumerate(record["groups"]):
-        features = _FAMILIES[group["features"]](_site(network, group["site"]))  # type: ignore[call-arg]
+        own = {n.partition(".")[2]: t for n, t in tensors.items() if n.startswith(f"{number}.")}
+        features = family_of(_site(network, group["site"]), group, own)
         for name, coordinates in group["variables"].items():
             found[name] = Slice(features, tuple(coordinates))
         if features.learnt:
-            maps[features] = _map(tensors, number, network, folder)
+            maps[features] = map_of(features, own, network, folder / TENSORS)
     # In the order in which the claim named them.
     empty = Alignment(algorithm, {algorithm[name]: found[name] for name in record["variables"]})
     for group in empty.groups:
-        shape = (group.width, group.dimension)
-        if group.features.learnt and tuple(maps[group.features].reader.shape) != shape:
-            raise ValueError(f"a map of shape {tuple(maps[group.features].reader.shape)} for {shape}")
+        if group.features.learnt:
+            found_shape = shape_of(maps[group.features])
+            if found_shape != (group.width, group.dimension):
+                raise ValueError(f"a map of shape {found_shape} for {(group.width, group.dimension)}")
     return empty.with_maps(
         [
             maps[group.features] if given is None else given
@@ -139,17 +142,6 @@ def _assembled(
         selected_ids=tensors["selected_ids"].numpy().view(np.uint64),
         history=record["history"],
     )
-
-
-def _map(tensors: Mapping[str, torch.Tensor], number: int, network: Network, folder: Path) -> Subspace:
-    subspace = Subspace(tensors[f"{number}.reader"], tensors[f"{number}.writer"])
-    try:
-        subspace.checked(str(folder / TENSORS))
-    except AlignmentError as error:
-        raise ArtefactError(
-            error.what, where=error.where, got=error.got, expected=error.expected, fix=error.fix
-        ) from error
-    return Subspace(subspace.reader.to(network.device), subspace.writer.to(network.device))
 
 
 def _damaged(path: Path, got: str) -> ArtefactError:

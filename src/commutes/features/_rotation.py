@@ -30,6 +30,10 @@ class Rotation(Features):
     def __str__(self) -> str:
         return "rotation"
 
+    def at(self, site: Site) -> Rotation:
+        """A rotation of another site."""
+        return Rotation(site)
+
 
 def random_raw(width: int, k: int, seed: int, *, dtype: torch.dtype = torch.float32) -> torch.Tensor:
     """A Gaussian matrix, whose QR is a uniformly random k-dimensional subspace.  # shape: (width, k)"""

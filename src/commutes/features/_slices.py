@@ -8,6 +8,9 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+import torch
+
+from commutes.engine import Featurizer
 from commutes.errors import AlignmentError
 from commutes.network import Site
 
@@ -24,8 +27,29 @@ class Features(ABC):
     def learnt(self) -> bool:
         """Whether the map has to be found by fitting."""
 
+    @property
+    def spreads(self) -> bool:
+        """Whether a coordinate may write anywhere in the site, and not only where its own number is."""
+        return True
+
     @abstractmethod
     def __str__(self) -> str: ...
+
+    @abstractmethod
+    def at(self, site: Site) -> Features:
+        """The same family at another site, unfitted where it is learnt."""
+
+    def size(self, width: int) -> int:
+        """How many coordinates a site of this width has under the map.
+
+        Raises:
+            AlignmentError: The map does not fit a site of this width.
+        """
+        return width
+
+    def given(self, coordinates: Sequence[int], device: torch.device) -> Featurizer | None:
+        """The map to these coordinates, or None where it has to be found by fitting."""
+        return None
 
     def __getitem__(self, index: Index) -> Slice:
         return Slice(self, index)
@@ -38,12 +62,13 @@ class Slice:
     features: Features
     index: Index
 
-    def resolve(self, width: int, *, of: str) -> tuple[int, ...]:
+    def resolve(self, width: int, *, of: str, owner: str = "site") -> tuple[int, ...]:
         """The coordinates as numbers.
 
         Args:
-            width: Coordinates that the site has.
+            width: Coordinates that there are.
             of: The variable concerned, for the error.
+            owner: What has them: the site, or a dictionary.
 
         Raises:
             AlignmentError: Open-ended on a learnt map, empty, repeated, or beyond the width.
@@ -69,11 +94,11 @@ class Slice:
         beyond = next((i for i in chosen if i >= width), None)
         if beyond is not None:
             raise AlignmentError(
-                "more dimensions are asked for than the site has",
+                f"more dimensions are asked for than the {owner} has",
                 where=where,
                 got=f"coordinate {beyond}",
-                expected=f"from 0 to {width - 1}: the site has {width}",
-                fix="ask for fewer dimensions, or align with a wider site",
+                expected=f"from 0 to {width - 1}: the {owner} has {width}",
+                fix=f"ask for fewer dimensions, or align with a wider {owner}",
             )
         if not chosen or len(set(chosen)) != len(chosen):
             raise AlignmentError(
