@@ -109,16 +109,24 @@ def run_lanes(
         part = slice(begin, begin + len(lane.rows))
         begin = part.stop
         edits.extend(_moved(edit, start, part) for edit in lane.edits)
-    logits = interchange(
-        kept.network,
-        (),
-        kwargs,
-        edits,
-        start=_confluence(kept, states, where, start, ordered),
-        columns=columns,
-    )
+    begun = _confluence(kept, states, where, start, ordered)
+    with _without_gradients(kept.parameters):
+        logits = interchange(kept.network, (), kwargs, edits, start=begun, columns=columns)
     found = logits.split([len(lane.rows) for lane in ordered])
     return [found[order.index(i)] for i in range(len(lanes))]
+
+
+@contextmanager
+def _without_gradients(parameters: Sequence[nn.Parameter]) -> Iterator[None]:
+    """Of the weights: what they alone would need for theirs is neither kept nor computed."""
+    changed = [p for p in parameters if p.requires_grad]
+    try:
+        for parameter in changed:
+            parameter.requires_grad_(False)
+        yield
+    finally:
+        for parameter in changed:
+            parameter.requires_grad_(True)
 
 
 def _confluence(

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import Any
 
 import torch
+from torch import nn
 
 from commutes.engine._forward import observe
 from commutes.engine._prefix import Pair, recorded, recording
@@ -64,6 +65,8 @@ class Kept:
     """States on the device, then in host memory."""
     bounds: tuple[int, ...]
     """First place behind each tier."""
+    parameters: tuple[nn.Parameter, ...]
+    """Of the network, found once."""
 
     def states(self, rows: torch.Tensor) -> tuple[States, torch.Tensor]:
         """States that hold those of the inputs `rows`, and where in them each row is.  # (n,) -> (n,)"""
@@ -115,7 +118,9 @@ def keep(
             bounds.append(begin + count)
             begin += count
     slots = slots.to(network.device)
-    return Kept(network, inputs, wanted, slots, tuple(tiers), tuple(bounds)), each * on_device
+    parameters = tuple(network.module.parameters())
+    found = Kept(network, inputs, wanted, slots, tuple(tiers), tuple(bounds), parameters)
+    return found, each * on_device
 
 
 def _filled(

@@ -49,6 +49,12 @@ class Cohort:
         """Where the first network is."""
         return self.members[0].alignment.network.device
 
+    @property
+    def dtype(self) -> torch.dtype:
+        """Of the maps: that of the network's weights, but single precision at least."""
+        weights = [w.dtype for w in self.members[0].weights.values() if w.is_floating_point()]
+        return torch.promote_types(torch.float32, weights[0]) if weights else torch.float32
+
     def maps(self, raws: Sequence[torch.Tensor], claim: int) -> list[Featurizer]:
         """The featurizers of a claim with these raw parameters; given maps as they are."""
         member = self.members[claim]
@@ -82,6 +88,7 @@ class Cohort:
                 if part is not None:
                     gradient += part
             total[units] += found.detach().to(total)
+            del found, parts
         return total, list(torch.autograd.grad(bases, list(raws), gradients))
 
     def _losses(
@@ -98,7 +105,11 @@ class Cohort:
         for piece in pieces(self._singles(starts), self.row_bytes, len(rows[0]), self.budget):
             found = self._lanes(piece, bases, rows, starts)
             shares = [losses(logits, targets).sum() / len(rows[0]) for logits, targets in found]
-            yield [unit for unit, _ in piece.units], torch.stack(shares)
+            share = torch.stack(shares)
+            # What the graph holds beside is let go before the next piece is run.
+            del found, shares
+            yield [unit for unit, _ in piece.units], share
+            del share
 
     def hits(self, raws: Sequence[torch.Tensor], starts: int) -> list[np.ndarray]:
         """Of every unit, which of its claim's pairs come out as expected."""

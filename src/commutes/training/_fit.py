@@ -207,7 +207,7 @@ def _descend(
     claims, starts = members.claims, settings.starts
     raws = [
         torch.cat([torch.stack([_start(d, k, seed, s, group) for s in range(starts)])] * len(own)).to(
-            members.device
+            members.device, members.dtype
         )
         for (group, d, k), own in zip(members.banks.shapes, members.banks.claims, strict=True)
     ]
