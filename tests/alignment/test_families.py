@@ -139,6 +139,20 @@ def test_the_subspace_of_a_variable_where_there_is_one(case: Planted) -> None:
     )
 
 
+def test_no_map_of_another_family_takes_a_familys_place(case: Planted) -> None:
+    for make in (Affine, Reversible):
+        claim = _claim(case, make(_site(case)))
+        with pytest.raises(AlignmentError) as caught:
+            claim.with_maps([case.truth])
+        assert str(caught.value) == (
+            "the map is not of the family that was declared\n"
+            "  where:    site\n"
+            f"  got:      a Subspace for a {claim.groups[0].features}\n"
+            "  expected: a map of that family: no fit changes it\n"
+            "  do:       declare the family that is meant, or find the map by a method for this one"
+        )
+
+
 # Dictionaries.
 
 

@@ -174,7 +174,20 @@ class Alignment:
         selected_ids: np.ndarray | None = None,
         history: Mapping[str, Any] | None = None,
     ) -> Alignment:
-        """The same claim with these maps, and with the hashed ids of the inputs that they were found on."""
+        """The same claim with these maps, and with the hashed ids of the inputs that they were found on.
+
+        Raises:
+            AlignmentError: A map of another family than the one that was declared.
+        """
+        for group, featurizer in zip(self.groups, maps, strict=True):
+            if not group.features.accepts(featurizer):
+                raise AlignmentError(
+                    "the map is not of the family that was declared",
+                    where=str(group.site),
+                    got=f"a {type(featurizer).__name__} for a {group.features}",
+                    expected="a map of that family: no fit changes it",
+                    fix="declare the family that is meant, or find the map by a method for this one",
+                )
         other = copy.copy(self)
         other.maps = tuple(maps)
         other.fitted_ids = self.fitted_ids if fitted_ids is None else np.union1d(self.fitted_ids, fitted_ids)

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 
 import torch
 
+from commutes.engine import Featurizer
 from commutes.errors import AlignmentError
 from commutes.features._slices import Features
 from commutes.features._subspace import BIORTHOGONAL, Subspace
@@ -35,6 +36,10 @@ class Affine(Features):
     def at(self, site: Site) -> Affine:
         """An affine map of another site."""
         return Affine(site)
+
+    def accepts(self, featurizer: Featurizer) -> bool:
+        """Affine maps only."""
+        return isinstance(featurizer, AffineMap)
 
 
 @dataclass(frozen=True, eq=False)

@@ -110,7 +110,7 @@ class Moments:
 
 
 def moments(states: torch.Tensor, labels: Sequence[int] | np.ndarray | torch.Tensor | None = None) -> Moments:
-    """The moments of these states.
+    """The moments of these states; what closed forms make of them is in double precision, `.to(dtype=)` moves it.
 
     Args:
         states: Activations, differences or gradients; with several vectors per example each of them counts.

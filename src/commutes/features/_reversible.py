@@ -8,6 +8,7 @@ from dataclasses import dataclass
 
 import torch
 
+from commutes.engine import Featurizer
 from commutes.errors import AlignmentError
 from commutes.features._affine import others
 from commutes.features._slices import Features
@@ -43,6 +44,10 @@ class Reversible(Features):
     def at(self, site: Site) -> Reversible:
         """A reversible network of the same shape at another site."""
         return Reversible(site, self.depth, self.hidden)
+
+    def accepts(self, featurizer: Featurizer) -> bool:
+        """Reversible networks only."""
+        return isinstance(featurizer, ReversibleMap)
 
 
 @dataclass(frozen=True, eq=False)

@@ -51,6 +51,10 @@ class Features(ABC):
         """The map to these coordinates, or None where it has to be found by fitting."""
         return None
 
+    def accepts(self, featurizer: Featurizer) -> bool:
+        """Whether a map may stand for this family once it is fitted."""
+        return True
+
     def __getitem__(self, index: Index) -> Slice:
         return Slice(self, index)
 

@@ -79,19 +79,19 @@ def choose_size(
     map: Map = "oblique",
     ridge: float | None = None,
 ) -> ChosenSize:
-    """The k at which the spectrum, divided by the mean of its null, falls by the largest factor.
+    """The k at which the spectrum, in multiples of the mean of its null, falls by the largest factor on its way to 1.
 
     Only leading eigenvalues above everything that the null reached at their rank are candidates. It is a suggestion,
-    for the selection split to confirm.
+    for the selection split to confirm. The pairs that hold the variable should be of the kind nuisance="all": flips move
+    the variable's own ancestors too, and unless S0 knows of those their dimensions are counted with the variable's.
 
     Args and errors as for `null_spectrum`.
     """
     found = _values(flips, holds, labels, map, ridge)
     null = null_spectrum(flips, holds, labels=labels, draws=draws, seed=seed, map=map, ridge=ridge)
     chosen = ChosenSize(0, found.values, null)
-    ratio = (
-        found.values.clamp(min=torch.finfo(torch.float64).tiny) / null.mean(dim=0).clamp(min=1e-300)
-    ).log()
+    # Below its null an eigenvalue says nothing, and none of them falls further: a scatter without full rank has zeros.
+    ratio = (found.values / null.mean(dim=0).clamp(min=torch.finfo(null.dtype).tiny)).clamp(min=1).log()
     falls = ratio[:-1] - ratio[1:]
     candidates = min(chosen.above, len(falls))
     if not candidates:
