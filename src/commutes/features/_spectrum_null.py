@@ -82,8 +82,8 @@ def choose_size(
     """The k at which the spectrum, in multiples of the mean of its null, falls by the largest factor on its way to 1.
 
     Only leading eigenvalues above everything that the null reached at their rank are candidates. It is a suggestion,
-    for the selection split to confirm. The pairs that hold the variable should be of the kind nuisance="all": flips move
-    the variable's own ancestors too, and unless S0 knows of those their dimensions are counted with the variable's.
+    for the selection split to confirm. The pairs that hold the variable should be of the kind nuisance="all": flips
+    move the variable's own ancestors too, and unless S0 knows of those they are counted with the variable.
 
     Args and errors as for `null_spectrum`.
     """
