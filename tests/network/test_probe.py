@@ -42,6 +42,17 @@ class Nothing(nn.Module):
         return None
 
 
+class Attention(nn.Module):
+    """As transformers write it: what is dropped is a number, and no module drops it."""
+
+    def __init__(self, *, attention_dropout: float = 0.0, router_jitter_noise: float = 0.0) -> None:
+        super().__init__()
+        self.attention_dropout, self.router_jitter_noise = attention_dropout, router_jitter_noise
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        return nn.functional.dropout(x, self.attention_dropout, self.training)
+
+
 VALUES = {"i": np.arange(3)}
 
 
@@ -79,6 +90,8 @@ RANDOM: list[tuple[nn.Module, str]] = [
     (nn.MultiheadAttention(2, 1, dropout=0.1), "MultiheadAttention"),
     (nn.GRU(2, 2, num_layers=2, dropout=0.1), "GRU"),
     (nn.RReLU(), "RReLU"),
+    (Attention(attention_dropout=0.1), "Attention"),
+    (Attention(router_jitter_noise=0.1), "Attention"),
 ]
 
 
@@ -100,7 +113,14 @@ def test_a_module_that_answers_at_random_is_refused_in_training_mode_only(part: 
 
 @pytest.mark.parametrize(
     "part",
-    [nn.Dropout(0.0), nn.InstanceNorm1d(2), nn.LayerNorm(2), nn.MultiheadAttention(2, 1), nn.GRU(2, 2)],
+    [
+        nn.Dropout(0.0),
+        nn.InstanceNorm1d(2),
+        nn.LayerNorm(2),
+        nn.MultiheadAttention(2, 1),
+        nn.GRU(2, 2),
+        Attention(),
+    ],
     ids=lambda part: type(part).__name__,
 )
 def test_training_mode_alone_is_no_fault(part: nn.Module) -> None:

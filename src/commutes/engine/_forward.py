@@ -80,7 +80,7 @@ def forward(
     read: list[torch.Tensor] = []
     logits_at = Moment(network.read_path, "output", None, None) if network.read_path else None
     # A tap at the very module that is read must come first, so that the logits are the edited ones.
-    head = None if columns is None else _head(network)
+    head = None if columns is None else _head(network, taps)
     with started(network, start), narrowed(head, columns), tapped(network, taps):
         handle = None
         try:
@@ -101,7 +101,10 @@ def forward(
             expected="exactly one call",
             fix="name a module that runs once with read=, or let the network return its logits",
         )
-    return read[0] if columns is None or head is not None else read[0].index_select(-1, columns)
+    logits = read[0]
+    return (
+        logits if columns is None or head is not None else logits.index_select(-1, columns.to(logits.device))
+    )
 
 
 def observe(
@@ -165,13 +168,17 @@ def patched(changes: Sequence[tuple[nn.Module, Any]]) -> Iterator[None]:
                 module.__dict__["forward"] = own
 
 
-def _head(network: Network) -> nn.Linear | None:
-    """The projection to the vocabulary of a language model, where that is what it answers with."""
+def _head(network: Network, taps: Mapping[Moment, Tap]) -> nn.Linear | None:
+    """The projection to the vocabulary of a language model, where its output is what is answered and nothing else."""
     if network.language is None:
         return None
     head = cast("Any", network.module).get_output_embeddings()
-    alike = isinstance(head, nn.Linear) and len(head.weight) == network.language.anatomy.vocabulary
-    return head if alike else None
+    if not isinstance(head, nn.Linear) or len(head.weight) != network.language.anatomy.vocabulary:
+        return None
+    # Whoever looks at what the head returns, or makes it answer in another way, means all of it.
+    seen = any(network.module.get_submodule(moment.path) is head for moment in taps)
+    own = "forward" in head.__dict__ or type(head).forward is not nn.Linear.forward
+    return None if seen or own or head._forward_hooks else head
 
 
 @contextmanager
@@ -181,8 +188,12 @@ def narrowed(head: nn.Linear | None, columns: torch.Tensor | None) -> Iterator[N
         yield
         return
     rows = columns.to(head.weight.device)
-    weight, bias = head.weight[rows], None if head.bias is None else head.bias[rows]
-    with patched([(head, lambda state: linear(state, weight, bias))]):
+
+    def forward(state: torch.Tensor) -> torch.Tensor:
+        # Looked up only now: the forward may run with other weights than the module's.
+        return linear(state, head.weight[rows], None if head.bias is None else head.bias[rows])
+
+    with patched([(head, forward)]):
         yield
 
 

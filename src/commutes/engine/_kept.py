@@ -65,6 +65,8 @@ class Kept:
     """States on the device, then in host memory."""
     bounds: tuple[int, ...]
     """First place behind each tier."""
+    bases: int
+    """How many inputs were announced as bases; theirs are the first places."""
     parameters: tuple[nn.Parameter, ...]
     """Of the network, found once."""
 
@@ -119,7 +121,7 @@ def keep(
             begin += count
     slots = slots.to(network.device)
     parameters = tuple(network.module.parameters())
-    found = Kept(network, inputs, wanted, slots, tuple(tiers), tuple(bounds), parameters)
+    found = Kept(network, inputs, wanted, slots, tuple(tiers), tuple(bounds), len(bases), parameters)
     return found, each * on_device
 
 

@@ -71,7 +71,8 @@ class Prepared:
             source: Index of each pair's source inputs, -1 where there is none.  # shape: (n, slots)
 
         Raises:
-            EngineError: Indices of other shapes, or a source's clean run that is not finite.
+            EngineError: Indices of other shapes, inputs in another role than they were prepared for, or a source's
+                clean run that is not finite.
         """
         if base.ndim != 1 or source.ndim != 2 or len(source) != len(base):
             raise EngineError(
@@ -81,6 +82,9 @@ class Prepared:
                 fix="give every base its own row of sources: nothing is broadcast",
             )
         whole = self.cone is None
+        if self.cone is not None:
+            # The first position that is run was found among the announced bases: another may be edited before it.
+            _announced(base, self.cone.kept.slots[base] < self.cone.kept.bases, "base")
         states = () if self.states is None else (self.states[base],)
         return Batch(
             tuple(a[base] for a in self.inputs.args) if whole else (),
@@ -95,7 +99,9 @@ class Prepared:
         rows = torch.where(source < 0, base.unsqueeze(1), source)
         if self.sources is not None:
             # A slot that takes nothing needs some state all the same: where the base's is not kept any is as good.
-            kept = self.source_row[rows].clamp(min=0)
+            kept = self.source_row[rows]
+            _announced(source, (kept >= 0) | (source < 0), "source")
+            kept = kept.clamp(min=0)
             return [self.sources[site][kept] for site in self.plan]
         unique, inverse = torch.unique(rows, return_inverse=True)
         found = captured(self.network, self.inputs.rows(unique), self.plan, source=True)
@@ -190,6 +196,18 @@ def check_finite(states: torch.Tensor, site: Site, examples: torch.Tensor) -> No
             got="NaN or infinity",
             expected="finite activations",
             fix="run the network on that example alone; the intervention is not at fault",
+        )
+
+
+def _announced(examples: torch.Tensor, known: torch.Tensor, role: str) -> None:
+    """Refuse inputs in a role that they were not prepared for."""
+    if not bool(known.all()):
+        raise EngineError(
+            f"an input is used as a {role} that was not prepared as one",
+            where=f"example {int(examples[~known][0])}",
+            got=f"an input outside {role}s=",
+            expected=f"one of the {role}s that prepare was told",
+            fix=f"name it in {role}s= too, or leave {role}s= out",
         )
 
 

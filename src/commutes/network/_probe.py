@@ -73,7 +73,9 @@ def _is_random(module: nn.Module) -> bool:
         return module.dropout > 0
     if isinstance(module, nn.modules.batchnorm._NormBase):
         return module.track_running_stats
-    return isinstance(module, nn.RReLU)
+    # Transformers keep the share of attention that they drop, or the size of a router's noise, as a plain number.
+    drops = [v for name, v in vars(module).items() if "drop" in name or "jitter" in name]
+    return isinstance(module, nn.RReLU) or any(isinstance(v, float) and v > 0 for v in drops)
 
 
 def _call(path: str, module: nn.Module, outputs: list[object]) -> ModuleCall:
