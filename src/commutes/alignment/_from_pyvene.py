@@ -90,7 +90,8 @@ def from_pyvene(
     return empty.with_maps(
         maps,
         fitted_ids=None if fitted_on is None else fitted_on.input_ids,
-        history={"origin": "pyvene", "inputs": "unknown" if fitted_on is None else "known"},
+        # Neurons are found, not fitted.
+        history={"origin": "pyvene", "inputs": "unknown" if fitted_on is None and bases else "known"},
     )
 
 
