@@ -12,7 +12,7 @@ import torch
 import commutes as cm
 from commutes.engine import Certificate
 from commutes.engine import _prepare as prepare_module
-from commutes.features import Subspace
+from commutes.features import Subspace, orthonormal
 from commutes.training import Settings, fit_many
 from commutes.training._cohort import cohort
 from commutes.training._memory import Piece, bytes_of_a_row, pieces
@@ -182,3 +182,39 @@ def test_a_cut_batch_is_the_whole_batch() -> None:
     for one, other in zip(found[0][1], found[1][1], strict=True):
         assert (one - other).abs().max() < 1e-6
     assert np.isfinite(found[0][0].numpy()).all()
+
+
+@pytest.mark.parametrize("family", ["gpt2", "gemma3_text", "bert"])
+def test_a_loss_over_the_answers_is_that_of_their_columns(family: str) -> None:
+    """The head computes the answers' rows alone; by hand the same columns are taken out of all logits."""
+    alignments, train, _ = setting(family)
+    answers = cohort(alignments, [train] * 5, budget=2**30, objective="answers")
+    every = cohort(alignments, [train] * 5, budget=2**30)
+    raws = [
+        torch.randn(len(own), d, k, generator=torch.Generator().manual_seed(0), dtype=torch.float64)
+        .requires_grad_()
+        for (_, d, k), own in zip(answers.banks.shapes, answers.banks.claims, strict=True)
+    ]  # fmt: skip
+    rows = [
+        torch.randint(len(m.base), (16,), generator=torch.Generator().manual_seed(0)) for m in every.members
+    ]
+    generators = [torch.Generator().manual_seed(0) for _ in alignments]
+    losses, gradients = answers.step(raws, 16, 1, generators)
+    spelling = torch.from_numpy(np.array(alignments[0].network.spelling))[:, 0]
+    bases = [orthonormal(raw) for raw in raws]
+    by_hand = []
+    for claim, member in enumerate(every.members):
+        batch, masks = member.chosen(rows[claim])
+        logits = member.prepared.logits(batch, member.maps(every.banks.of(bases, claim, 0, 1)), masks)
+        wanted = torch.from_numpy(train.expected)[rows[claim]]
+        by_hand.append(torch.nn.functional.cross_entropy(logits[:, spelling], wanted))
+    assert (torch.stack(by_hand) - losses).abs().max() < 1e-6
+    expected = torch.autograd.grad(sum(by_hand), raws)  # type: ignore[arg-type]
+    for found, other in zip(gradients, expected, strict=True):
+        assert (found - other).abs().max() < 1e-8
+
+
+def test_an_objective_that_there_is_not_is_refused() -> None:
+    alignments, train, _ = setting("gpt2")
+    with pytest.raises(cm.errors.FitError, match="no such objective"):
+        cm.fit(alignments[0], train, seed=0, objective="margin")  # type: ignore[arg-type]

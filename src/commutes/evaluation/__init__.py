@@ -1,10 +1,18 @@
 """Interchange-intervention accuracy and its companions."""
 
-from commutes.evaluation._answers import OTHER, Answers, answers_of, hits, losses
+from commutes.evaluation._answers import (
+    OTHER,
+    Answers,
+    Candidates,
+    answers_of,
+    candidates_of,
+    hits,
+    losses,
+)
 from commutes.evaluation._evaluation import DRAWS, Evaluation, evaluate, label_of, measure
 from commutes.evaluation._floors import not_excluded, random_maps
 from commutes.evaluation._looks import look, looks
-from commutes.evaluation._predictions import Bench, bench, clean_answers
+from commutes.evaluation._predictions import Bench, behaviour, bench, clean_answers
 from commutes.evaluation._rates import GATED, Cell, Change, Worst, cell_rows, is_gated, rate_of
 
 __all__ = [
@@ -13,12 +21,15 @@ __all__ = [
     "OTHER",
     "Answers",
     "Bench",
+    "Candidates",
     "Cell",
     "Change",
     "Evaluation",
     "Worst",
     "answers_of",
+    "behaviour",
     "bench",
+    "candidates_of",
     "cell_rows",
     "clean_answers",
     "evaluate",

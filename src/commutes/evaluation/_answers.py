@@ -71,6 +71,42 @@ class Answers:
         return found[:, 0] if found.shape[1] == 1 else found
 
 
+@dataclass(frozen=True, eq=False)
+class Candidates:
+    """The output values as the only answers: the columns of the logits that any of them needs."""
+
+    columns: torch.Tensor
+    """Ascending.  # shape: (columns,)"""
+    index: torch.Tensor
+    """Which of `columns` spell each output code.  # shape: (codes, tokens)"""
+
+    def scores(self, logits: torch.Tensor) -> torch.Tensor:
+        """Logits of the answers: over the tokens of each they add up.  # shape: (n, codes)
+
+        Args:
+            logits: Of `columns` only, (n, columns) or (n, tokens, columns).
+        """
+        tokens = logits.unsqueeze(1) if logits.ndim == 2 else logits
+        index = self.index.to(logits.device)
+        return torch.stack([tokens[:, t, index[:, t]] for t in range(index.shape[1])]).sum(dim=0)
+
+    def losses(self, logits: torch.Tensor, codes: torch.Tensor) -> torch.Tensor:
+        """Cross-entropy of every row to its output code, over the answers alone.  # shape: (n,)"""
+        return cross_entropy(self.scores(logits), codes, reduction="none")
+
+
+def candidates_of(answers: Answers) -> Candidates:
+    """The answers that are values of the output.
+
+    Raises:
+        NetworkError: The network has a custom decode=.
+    """
+    domain = answers.algorithm.domain(answers.algorithm.output_variable)
+    spelling = answers.targets(np.arange(domain.size if isinstance(domain, Finite) else 0))
+    columns, index = np.unique(spelling, return_inverse=True)
+    return Candidates(torch.from_numpy(columns), torch.from_numpy(index.reshape(len(spelling), -1)))
+
+
 def losses(logits: torch.Tensor, targets: torch.Tensor) -> torch.Tensor:
     """Cross-entropy of every row, summed over the tokens of its answer.  # shape: (n,)
 

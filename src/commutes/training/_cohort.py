@@ -13,7 +13,7 @@ from commutes.counterfactuals import Counterfactuals
 from commutes.engine import Edited, Featurizer, logits_together
 from commutes.evaluation import hits, losses
 from commutes.features import orthonormal, rotation
-from commutes.training._members import Banks, Member, banks_of, members_of
+from commutes.training._members import Banks, Member, Objective, banks_of, members_of
 from commutes.training._memory import Piece, bytes_of_a_row, pieces
 from commutes.training._stacked import Stack, kind, stack
 
@@ -103,8 +103,12 @@ class Cohort:
             per_pair = losses(logits.flatten(0, 1), flat.flatten(0, 1))
             yield _units(claims, starts), per_pair.reshape(flat.shape[:2]).mean(dim=1)
         for piece in pieces(self._singles(starts), self.row_bytes, len(rows[0]), self.budget):
-            found = self._lanes(piece, bases, rows, starts)
-            shares = [losses(logits, targets).sum() / len(rows[0]) for logits, targets in found]
+            columns = self.members[piece.units[0][1]].columns
+            found = self._lanes(piece, bases, rows, starts, columns)
+            shares = [
+                self.members[c].losses(logits, rows[c][piece.rows]).sum() / len(rows[0])
+                for (_, c), logits in zip(piece.units, found, strict=True)
+            ]
             share = torch.stack(shares)
             # What the graph holds beside is let go before the next piece is run.
             del found, shares
@@ -124,8 +128,8 @@ class Cohort:
             for unit, claim in self._singles(starts):
                 for rows in self._chunks([claim]):
                     piece = Piece(((unit, claim),), slice(None))
-                    ((logits, targets),) = self._lanes(piece, bases, {claim: rows[0]}, starts)
-                    found.setdefault(unit, []).append(hits(logits, targets).cpu().numpy())
+                    (logits,) = self._lanes(piece, bases, {claim: rows[0]}, starts, None)
+                    found.setdefault(unit, []).append(self._hit(claim, logits, rows, [claim]))
         return [np.concatenate(found[u])[: len(self.members[u // starts].base)] for u in sorted(found)]
 
     def _hit(
@@ -163,41 +167,48 @@ class Cohort:
         bases: Sequence[torch.Tensor],
         rows: Sequence[torch.Tensor] | Mapping[int, torch.Tensor],
         starts: int,
-    ) -> list[tuple[torch.Tensor, torch.Tensor]]:
-        """Logits and targets of every unit of a piece."""
+        columns: torch.Tensor | None,
+    ) -> list[torch.Tensor]:
+        """Logits of every unit of a piece."""
         chosen = {c: rows[c][piece.rows] for c in dict.fromkeys(c for _, c in piece.units)}
         maps = [
             self.members[c].maps(self.banks.of(bases, c, unit % starts, starts)) for unit, c in piece.units
         ]
-        targets = [self.members[c].targets[chosen[c]] for _, c in piece.units]
         runs = {c: self.members[c].chosen(r) for c, r in chosen.items()}
         edited = [
             Edited(self.members[c].prepared, runs[c][0], own, runs[c][1], self.members[c].weights)
             for (_, c), own in zip(piece.units, maps, strict=True)
         ]
-        return list(zip(logits_together(edited), targets, strict=True))
+        return logits_together(edited, columns=columns)
 
 
 def _units(claims: Sequence[int], starts: int) -> list[int]:
     return [c * starts + start for c in claims for start in range(starts)]
 
 
-def cohort(alignments: Sequence[Alignment], pairs: Sequence[Counterfactuals], *, budget: int) -> Cohort:
+def cohort(
+    alignments: Sequence[Alignment],
+    pairs: Sequence[Counterfactuals],
+    *,
+    budget: int,
+    objective: Objective = "vocabulary",
+) -> Cohort:
     """Prepare the claims: half of the budget is for what is kept of clean runs, half for a step's forward."""
-    members = members_of(alignments, pairs, budget=budget // 2)
+    members = members_of(alignments, pairs, budget=budget // 2, objective=objective)
     lanes = [c for c, m in enumerate(members) if m.prepared.cone is not None]
     alike: dict[object, list[int]] = {}
     for claim, member in enumerate(members):
-        if claim not in lanes:
+        # A batch of networks computes all their logits.
+        if claim not in lanes and member.candidates is None:
             alike.setdefault(kind(member), []).append(claim)
     stacks = {tuple(claims): stack([members[c] for c in claims]) for claims in alike.values()}
     stacked = {claims: one for claims, one in stacks.items() if one is not None}
-    rest = [c for claims, one in stacks.items() if one is None for c in claims]
+    together = {c for claims in stacked for c in claims}
     return Cohort(
         members,
         banks_of(members),
         stacked,
-        tuple(sorted(lanes + rest)),
+        tuple(c for c in range(len(members)) if c not in together),
         {c: bytes_of_a_row(members[c]) for c in lanes},
         budget // 2,
     )

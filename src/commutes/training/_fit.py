@@ -10,7 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass
-from typing import Any
+from typing import Any, get_args
 
 import numpy as np
 import torch
@@ -21,7 +21,7 @@ from commutes.engine import BUDGET
 from commutes.errors import DataError, FitError, is_out_of_memory, memory_error
 from commutes.features import random_raw
 from commutes.training._cohort import Cohort, cohort
-from commutes.training._members import Banks
+from commutes.training._members import Banks, Objective
 from commutes.training._selection import PERFECT, Selection
 
 Progress = Callable[[int, int, Mapping[str, float]], None]
@@ -42,6 +42,9 @@ class Settings:
     every: int = 100
     """Steps between measurements on the selection split; the best of them is kept (early stopping), and once every
     claim has a start that is right on all of it the fit ends."""
+    objective: Objective = "vocabulary"
+    """Of a language model: cross-entropy over all that it can answer, or over the declared answers alone, which is
+    faster, as the rest of the vocabulary is not computed. What is measured is the argmax over all in either case."""
 
 
 def fit(
@@ -54,6 +57,7 @@ def fit(
     lr: float = Settings.lr,
     batch: int = Settings.batch,
     starts: int = Settings.starts,
+    objective: Objective = Settings.objective,
     progress: Progress | None = None,
 ) -> Alignment:
     """A new alignment whose learnt maps are fitted jointly over all variables; the old one is as it was.
@@ -68,6 +72,7 @@ def fit(
         lr: Learning rate of Adam, falling by a cosine to a tenth of itself.
         batch: Pairs per step.
         starts: Random starts.
+        objective: Cross-entropy over all that a language model can answer, or over the declared answers (faster).
         progress: Called with (step, steps, figures).
 
     Raises:
@@ -75,7 +80,7 @@ def fit(
         DataError: Training and selection share inputs, or no pair's answer changes.
         NetworkError: The network has a custom `decode=`.
     """
-    settings = Settings(steps, lr, batch, starts)
+    settings = Settings(steps, lr, batch, starts, objective=objective)
     selects = None if select is None else [select]
     return fit_many([alignment], [train], selects=selects, seed=seed, settings=settings, progress=progress)[0]
 
@@ -114,7 +119,9 @@ def fit_many(
     try:
         with _threads(1):
             # What is kept for the fit and for the choice lies in memory together.
-            members = cohort(alignments, trains, budget=budget // 2 if selects else budget)
+            members = cohort(
+                alignments, trains, budget=budget // 2 if selects else budget, objective=settings.objective
+            )
             selection = Selection(members, alignments, selects or trains, budget=budget // 2)
             found = _descend(members, selection, seed, settings, progress, choose_step=selects is not None)
     except Exception as error:
@@ -274,6 +281,12 @@ def _check(
     for name, value in counts:
         if isinstance(value, bool) or not isinstance(value, int) or value < 1:
             raise FitError(f"{name} is a count", got=repr(value), expected="a whole number from 1")
+    if settings.objective not in get_args(Objective):
+        raise FitError(
+            "no such objective",
+            got=repr(settings.objective),
+            expected=" or ".join(map(repr, get_args(Objective))),
+        )
     rate = isinstance(settings.lr, int | float) and not isinstance(settings.lr, bool)
     if not rate or not 0 < settings.lr < float("inf"):
         raise FitError("lr is a learning rate", got=repr(settings.lr), expected="a finite number above 0")

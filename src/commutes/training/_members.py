@@ -4,14 +4,17 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Literal
 
 import torch
 
 from commutes.alignment import Alignment
 from commutes.counterfactuals import Counterfactuals
 from commutes.engine import Batch, Featurizer, Prepared, prepare_all
-from commutes.evaluation import answers_of, clean_answers
+from commutes.evaluation import Candidates, answers_of, candidates_of, clean_answers, losses
 from commutes.features import Subspace
+
+Objective = Literal["vocabulary", "answers"]
 
 
 @dataclass(frozen=True, eq=False)
@@ -25,6 +28,11 @@ class Member:
     source: torch.Tensor
     masks: tuple[torch.Tensor, ...]
     targets: torch.Tensor
+    """Columns of the logits that spell each pair's expected answer."""
+    candidates: Candidates | None
+    """The answers that the loss is over; None where it is over all that the network can answer."""
+    codes: torch.Tensor
+    """Output code that is expected of each pair.  # shape: (n,)"""
     weights: dict[str, torch.Tensor]
 
     @property
@@ -35,6 +43,17 @@ class Member:
     def chosen(self, rows: torch.Tensor) -> tuple[Batch, list[torch.Tensor]]:
         """The tensors of some pairs, and which coordinates they take."""
         return self.prepared.batch(self.base[rows], self.source[rows]), [mask[rows] for mask in self.masks]
+
+    @property
+    def columns(self) -> torch.Tensor | None:
+        """Of the logits, those that the loss needs; None for all."""
+        return None if self.candidates is None else self.candidates.columns
+
+    def losses(self, logits: torch.Tensor, rows: torch.Tensor) -> torch.Tensor:
+        """Cross-entropy of some pairs to their expected answers, from logits of the columns.  # shape: (n,)"""
+        if self.candidates is None:
+            return losses(logits, self.targets[rows])
+        return self.candidates.losses(logits, self.codes[rows])
 
     def maps(self, bases: Sequence[torch.Tensor]) -> list[Featurizer]:
         """The featurizers of the claim: its learnt groups with these orthonormal bases, and given maps as they are."""
@@ -51,7 +70,7 @@ class Member:
 
 
 def members_of(
-    alignments: Sequence[Alignment], pairs: Sequence[Counterfactuals], *, budget: int
+    alignments: Sequence[Alignment], pairs: Sequence[Counterfactuals], *, budget: int, objective: Objective
 ) -> tuple[Member, ...]:
     """Prepare the claims; those about one language model and one set of pairs share its base runs.
 
@@ -59,6 +78,7 @@ def members_of(
         alignments: The claims.
         pairs: Of each claim.
         budget: Bytes that the cached activations of all may take.
+        objective: Over what the cross-entropy is.
     """
     share: dict[tuple[int, int], list[int]] = {}
     for i, (alignment, own) in enumerate(zip(alignments, pairs, strict=True)):
@@ -67,12 +87,16 @@ def members_of(
     found: dict[int, Member] = {}
     for claims in share.values():
         part = budget * len(claims) // len(alignments)
-        found |= _prepared([alignments[i] for i in claims], pairs[claims[0]], claims, part)
+        found |= _prepared([alignments[i] for i in claims], pairs[claims[0]], claims, part, objective)
     return tuple(found[i] for i in range(len(alignments)))
 
 
 def _prepared(
-    alignments: Sequence[Alignment], pairs: Counterfactuals, claims: Sequence[int], budget: int
+    alignments: Sequence[Alignment],
+    pairs: Counterfactuals,
+    claims: Sequence[int],
+    budget: int,
+    objective: Objective,
 ) -> dict[int, Member]:
     first = alignments[0]
     network, device = first.network, first.network.device
@@ -86,13 +110,27 @@ def _prepared(
     )
     answers = answers_of(network, first.algorithm)
     targets = torch.from_numpy(answers.targets(pairs.expected)).to(device)
+    codes = torch.from_numpy(pairs.expected).to(device)
+    # Other networks than language models answer with nothing but their answers, or hardly more.
+    candidates = candidates_of(answers) if objective == "answers" and network.language is not None else None
     # Before the long work: a network whose clean answers are not finite cannot be aligned.
     clean_answers(ready[0], answers)
     base, source = torch.from_numpy(pairs.base).to(device), torch.from_numpy(pairs.source).to(device)
     weights = {k: p.detach() for k, p in network.module.named_parameters()}
     weights |= {k: b.detach() for k, b in network.module.named_buffers()}
     return {
-        i: Member(alignment, pairs, one, base, source, tuple(alignment.masks(pairs)), targets, weights)
+        i: Member(
+            alignment,
+            pairs,
+            one,
+            base,
+            source,
+            tuple(alignment.masks(pairs)),
+            targets,
+            candidates,
+            codes,
+            weights,
+        )
         for i, alignment, one in zip(claims, alignments, ready, strict=True)
     }
 

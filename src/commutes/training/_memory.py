@@ -8,7 +8,6 @@ from typing import NamedTuple
 import torch
 from torch.autograd.graph import saved_tensors_hooks
 
-from commutes.evaluation import losses
 from commutes.features import orthonormal
 from commutes.training._members import Member
 
@@ -41,8 +40,9 @@ def bytes_of_a_row(member: Member) -> int:
     batch = member.prepared.batch(member.base[row], member.source[row])
     maps = member.maps([basis.requires_grad_() for basis in bases])
     with saved_tensors_hooks(count, lambda tensor: tensor):
-        logits = member.prepared.logits(batch, maps, [mask[row] for mask in member.masks])
-        losses(logits, member.targets[row])
+        masks = [mask[row] for mask in member.masks]
+        logits = member.prepared.logits(batch, maps, masks, columns=member.columns)
+        member.losses(logits, row)
     return sum(kept.values()) + logits.numel() * logits.element_size()
 
 
