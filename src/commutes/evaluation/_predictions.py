@@ -13,6 +13,7 @@ from commutes.counterfactuals import Counterfactuals
 from commutes.engine import BUDGET, Featurizer, Prepared, forward, prepare
 from commutes.errors import EngineError
 from commutes.evaluation._answers import Answers, answers_of
+from commutes.network import Inputs, Network
 
 
 @dataclass(frozen=True, eq=False)
@@ -63,12 +64,32 @@ def clean_answers(prepared: Prepared, answers: Answers) -> np.ndarray:
     Raises:
         EngineError: Logits that are not finite; the first such example is named.
     """
-    inputs = prepared.inputs
-    found, chunk = [], prepared.network.chunk
+    return _unedited(prepared.network, prepared.inputs, answers)
+
+
+def behaviour(network: Network, pairs: Counterfactuals) -> np.ndarray:
+    """Which distinct inputs the network answers as the algorithm does, before anything is claimed.  # shape: (m,)
+
+    Args:
+        network: In evaluation mode.
+        pairs: Whose inputs are meant; nothing is swapped.
+
+    Raises:
+        NetworkError: The network cannot answer what the algorithm expects, or is in training mode.
+        EngineError: Logits that are not finite; the first such example is named.
+    """
+    network.check_mode()
+    answers = answers_of(network, pairs.algorithm)
+    inputs = network.encode(pairs.algorithm.arrays(pairs.inputs))
+    return answers.match(_unedited(network, inputs, answers), pairs.answers)
+
+
+def _unedited(network: Network, inputs: Inputs, answers: Answers) -> np.ndarray:
+    found, chunk = [], network.chunk
     with torch.no_grad():
         for start in range(0, inputs.n, chunk):
             rows = inputs.rows(torch.arange(start, min(start + chunk, inputs.n)))
-            logits = forward(prepared.network, rows.args, rows.kwargs, taps={})
+            logits = forward(network, rows.args, rows.kwargs, taps={})
             bad = ~torch.isfinite(logits).flatten(1).all(dim=1)
             if bool(bad.any()):
                 raise EngineError(

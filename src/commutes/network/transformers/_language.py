@@ -16,7 +16,7 @@ from commutes.network.transformers._anatomy import PROBE, Anatomy, anatomy, is_s
 from commutes.network.transformers._answers import Ids, Spelt, answer_tokens
 from commutes.network.transformers._continuation import Continuation
 from commutes.network.transformers._names import NAMES
-from commutes.network.transformers._places import Head, is_name, named_place
+from commutes.network.transformers._places import Head, head_count, hook_of, is_name, named_place
 from commutes.network.transformers._positions import Meaning, token_position
 from commutes.network.transformers._prompt import Prompt, tokenised
 from commutes.network.transformers._template import Template, template
@@ -87,6 +87,14 @@ class Language:
     def knows(self, name: str) -> bool:
         """Whether `name` stands for a place, whatever modules there are."""
         return is_name(name)
+
+    def heads(self, name: str) -> int | None:
+        """How many heads the place of a name has; None where it has none."""
+        return head_count(self.anatomy, name)
+
+    def hook(self, name: str) -> str:
+        """What TransformerLens calls the place of a name in layer N; empty where it has no name for it."""
+        return hook_of(name)
 
     def place(self, asked: Place, *, layer: int | None, head: Head | None) -> Place:
         """The place of a name; that of a module path as it stands.

@@ -26,6 +26,21 @@ def is_name(name: str) -> bool:
     return name in NAMES or lens(name) is not None
 
 
+def head_count(anatomy: Anatomy, name: str) -> int | None:
+    """How many heads the place of a name has; None where it has none or they are not known."""
+    hook = lens(name)
+    plain = str(LENS.get(name if hook is None else hook[1], name)).removeprefix("head_")
+    if plain not in HEADED:
+        return None
+    return anatomy.shared if plain in ("key_output", "value_output") else anatomy.heads
+
+
+def hook_of(name: str) -> str:
+    """The hook of TransformerLens that holds the same in layer N; empty where there is none."""
+    hooks = [hook for hook, stands_for in LENS.items() if stands_for == name]
+    return f"blocks.N.{hooks[0]}" if hooks else ""
+
+
 def named_place(anatomy: Anatomy, asked: Place, layer: int | None, head: Head | None) -> Place:
     """The place that a name stands for.
 
