@@ -229,29 +229,91 @@ def sample_report(changes: dict[str, str] | None = None, sought: str = "R2") -> 
     }
 
 
+def sample_strata(rate: float | None) -> list[dict[str, Any]]:
+    """A cell's strata: what must change goes with the rate, what must stay against it."""
+    if rate is None:
+        return []
+    found = []
+    for stratum, value, nothing in (("flip", rate, 0.0), ("placebo", 1 - rate / 4, 1.0)):
+        r = wilson(round(150 * value), 150, 1.96)
+        found.append(
+            {
+                "swap": "left",
+                "stratum": stratum,
+                "status": "gated",
+                "rate": round(150 * value) / 150,
+                "low": r[0],
+                "high": r[1],
+                "n": 150,
+                "floors": {"do nothing": nothing, "best constant": 0.5, "random subspace": 0.1 + rate / 10},
+            }
+        )
+    return found
+
+
+def sample_cell(row: str | int, column: str | int, rate_of_cell: float | None, **more: Any) -> dict[str, Any]:
+    """A cell of a sweep; without a rate it failed."""
+    r = rate(round(600 * (rate_of_cell or 0)), 600)
+    lost = rate_of_cell is None
+    return {
+        "row": row,
+        "column": column,
+        "size": None,
+        "rate": None if lost else r["rate"],
+        "low": None if lost else r["low"],
+        "high": None if lost else r["high"],
+        "n": None if lost else 600,
+        "floor": None if lost else 0.2,
+        "worst": None if lost else r["rate"] / 2,
+        "strata": sample_strata(None if lost else r["rate"]),
+        "status": "failed" if lost else "done",
+        "chosen": False,
+    } | more
+
+
 def sample_selection(layers: int, sizes: int) -> dict[str, Any]:
+    """Site by size, as of a small network."""
     rows = [f"layers.{i}" for i in range(layers)]
     columns = [2**i for i in range(sizes)]
     cells = []
     for i, row in enumerate(rows):
         for j, column in enumerate(columns):
             lost = (i, j) == (layers - 1, 0) and layers * sizes > 1
-            hits = round(600 * min(0.97, (0.55 + 0.14 * min(j, 3)) * (1 - 0.62 * i / max(layers, 1))))
-            r = rate(hits, 600)
-            cells.append(
-                {
-                    "row": row,
-                    "column": column,
-                    "rate": None if lost else r["rate"],
-                    "low": None if lost else r["low"],
-                    "high": None if lost else r["high"],
-                    "n": None if lost else 600,
-                    "floor": None if lost else 0.2,
-                    "status": ("failed" if layers % 2 else "missing") if lost else "measured",
-                    "chosen": (i, j) == (0, min(2, sizes - 1)),
-                }
-            )
-    return {"rows": rows, "columns": columns, "cells": cells, "label": "selection split, optimistic"}
+            value = round(600 * min(0.97, (0.55 + 0.14 * min(j, 3)) * (1 - 0.62 * i / max(layers, 1)))) / 600
+            status = ("failed" if layers % 2 else "missing") if lost else "measured"
+            chosen = (i, j) == (0, min(2, sizes - 1))
+            size = {"size": column, "status": status, "chosen": chosen}
+            cells.append(sample_cell(row, column, None if lost else value, **size))
+    return {
+        "rows": rows,
+        "columns": columns,
+        "row_name": "site",
+        "column_name": "coordinates per variable",
+        "place": "",
+        "cells": cells,
+        "label": "selection split, optimistic",
+    }
+
+
+def sample_sweep(layers: int, positions: list[str], sizes: list[int]) -> dict[str, Any]:
+    """Layer by position, as of a language model; the middle layer knows it at the last position, with room enough."""
+    cells = []
+    for layer in range(layers):
+        for j, position in enumerate(positions):
+            for k in sizes:
+                there = layer == layers // 2 and j == len(positions) - 1
+                value = 0.3 + 0.01 * layer + (0.14 * min(k, 4) if there else 0.0)
+                chosen = there and k == sizes[-1]
+                cells.append(sample_cell(layer, position, value, size=k, chosen=chosen))
+    return {
+        "rows": list(range(layers)),
+        "columns": positions,
+        "row_name": "layer",
+        "column_name": "position",
+        "place": "block_output",
+        "cells": cells,
+        "label": "selection split, optimistic",
+    }
 
 
 @pytest.fixture
@@ -274,3 +336,9 @@ def build_report():
 def build_selection():
     """The sample selection with so many layers and sizes."""
     return sample_selection
+
+
+@pytest.fixture
+def build_sweep():
+    """The sample sweep with so many layers, these positions and these sizes."""
+    return sample_sweep

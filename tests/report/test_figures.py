@@ -6,7 +6,7 @@ import matplotlib as mpl
 import pytest
 
 from commutes.errors import ArtefactError
-from commutes.report.figures import fit_curves, heat_map
+from commutes.report.figures import fit_curves, heat_map, strata_map
 
 
 def drawn(selection, tmp_path) -> str:
@@ -38,10 +38,90 @@ def test_the_user_configuration_changes_nothing_and_is_left_alone(build_selectio
 
 def test_each_cell_prints_rate_interval_and_n(build_selection, tmp_path):
     shown = words(drawn(build_selection(3, 4), tmp_path))
-    assert {".550", ".830", "[.798, .858]", "n = 600", "layers.2", "selection split, optimistic"} <= set(
-        shown
-    )
+    assert {".550", ".830", "[.798, .858]", "n = 600", "layers.2"} <= set(shown)
+    assert "selection split, optimistic; best floor .200" in shown
     assert shown.count("n = 600") == 11
+
+
+def test_layer_by_position_shows_the_best_size_of_each_place(build_sweep, tmp_path):
+    sweep = build_sweep(3, ["{b}", "last"], [1, 4])
+    shown = words(drawn(sweep, tmp_path))
+    assert "IIA of block_output by layer and position" in shown
+    assert {"layer", "position", "{b}", "last", "0", "1", "2"} <= set(shown)
+    assert shown.count("k = 1, n = 600") == 5
+    assert shown.count("k = 4, n = 600") == 1  # the chosen cell, and the only one where size matters
+    assert "each cell the best of k = 1, 4" in " ".join(shown)
+    # Layers rise from below: the first label that is drawn is the last layer's.
+    labels = [word for word in shown if word in ("0", "1", "2")]
+    assert labels[:3] == ["2", "1", "0"]
+
+
+def test_a_large_map_prints_rates_and_says_n_once(build_sweep, tmp_path):
+    shown = words(drawn(build_sweep(12, ["{a}", "{b}", "last"], [1, 4]), tmp_path))
+    assert sum(word.startswith("[") for word in shown) == 0
+    assert sum("n = 600" in word for word in shown) == 1
+    assert shown.count("k = 1") == 35
+
+
+def by_stratum(selection, tmp_path) -> str:
+    strata_map(selection, tmp_path / "a.png", tmp_path / "a.svg")
+    return (tmp_path / "a.svg").read_text(encoding="utf-8")
+
+
+def test_every_stratum_has_its_map_and_its_floors(build_sweep, tmp_path):
+    sweep = build_sweep(2, ["{b}", "last"], [1, 4])
+    shown = words(by_stratum(sweep, tmp_path))
+    assert {"left · flip", "left · placebo"} <= set(shown)
+    assert {"must become the source's answer", "must stay the base's answer"} <= set(shown)
+    assert shown.count("n = 150") == 2
+    assert [word for word in shown if word.startswith("nothing")] == ["nothing .00", "nothing 1.00"]
+    assert [word for word in shown if word.startswith("constant")] == ["constant .50"] * 2
+    # The best of the random subspaces of the cells that are shown: .1 + .87 / 10 at the chosen one.
+    assert [word for word in shown if word.startswith("random")] == ["random ≤ .19"] * 2
+    assert {".30", ".31", ".87"} <= set(shown)  # flip
+    assert {".93", ".92", ".78"} <= set(shown)  # placebo
+
+
+def test_strata_are_framed_where_the_cell_was_chosen(build_sweep, tmp_path):
+    sweep = build_sweep(2, ["{b}", "last"], [1])
+    assert by_stratum(sweep, tmp_path).count("#c4560a") == 2
+    for cell in sweep["cells"]:
+        cell["chosen"] = False
+    assert "#c4560a" not in by_stratum(sweep, tmp_path)
+
+
+def test_a_stratum_that_is_too_small_says_so(build_sweep, tmp_path):
+    sweep = build_sweep(1, ["{b}", "last"], [1])
+    for cell in sweep["cells"]:
+        cell["strata"][0] |= {"status": "too small", "n": 12}
+    assert "n = 12, too small" in words(by_stratum(sweep, tmp_path))
+
+
+def test_a_hole_in_a_stratum_is_no_zero(build_selection, tmp_path):
+    assert "<pattern" in by_stratum(build_selection(3, 4), tmp_path)
+    selection = build_selection(3, 4)
+    hole = next(cell for cell in selection["cells"] if cell["rate"] is None)
+    hole |= {**selection["cells"][1], "row": hole["row"], "column": hole["column"]}
+    assert "<pattern" not in by_stratum(selection, tmp_path)
+
+
+def test_the_same_strata_give_the_same_bytes(build_sweep, tmp_path):
+    digests = {by_stratum(build_sweep(3, ["{b}", "last"], [1]), tmp_path) for _ in range(2)}
+    assert len(digests) == 1
+
+
+def test_without_strata_there_is_no_map_of_them(build_selection, tmp_path):
+    selection = build_selection(2, 2)
+    for cell in selection["cells"]:
+        cell["strata"] = []
+    with pytest.raises(ArtefactError) as caught:
+        by_stratum(selection, tmp_path)
+    assert str(caught.value) == (
+        "there is nothing to draw: the selection has no strata\n"
+        "  got:      4 cells, none of them with pairs in a stratum\n"
+        "  expected: at least one stratum that was measured\n"
+        "  do:       draw the heat map alone"
+    )
 
 
 def test_a_hole_is_no_zero(build_selection, tmp_path):

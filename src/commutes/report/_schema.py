@@ -13,6 +13,7 @@ __all__ = [
     "ClaimRecord",
     "EvaluationRecord",
     "HeatCell",
+    "HeatStratum",
     "RateRecord",
     "ReportRecord",
     "SelectionRecord",
@@ -189,16 +190,34 @@ class CheckRecord(_Record):
     references: tuple[str, ...]
 
 
+class HeatStratum(_Record):
+    """One swapped set in one stratum of a cell of the sweep."""
+
+    swap: str
+    stratum: str
+    status: Literal["gated", "too small", "impossible"]
+    rate: float | None
+    low: float | None
+    high: float | None
+    n: int = Field(ge=0)
+    floors: dict[str, float | None]
+
+
 class HeatCell(_Record):
     """One site and size on the selection split; without a rate it failed or is missing."""
 
     row: str | int
     column: str | int
+    size: int | None = None
+    """Coordinates per variable, where the columns are not sizes."""
     rate: float | None
     low: float | None
     high: float | None
     n: int | None
     floor: float | None
+    worst: float | None = None
+    """The lowest rate of a gated stratum: by this the cell is chosen."""
+    strata: tuple[HeatStratum, ...] = ()
     status: str
     chosen: bool
 
@@ -208,6 +227,10 @@ class SelectionRecord(_Record):
 
     rows: tuple[str | int, ...]
     columns: tuple[str | int, ...]
+    row_name: str = "site"
+    column_name: str = "coordinates per variable"
+    place: str = ""
+    """What the cells have in common: the place that every layer has."""
     cells: tuple[HeatCell, ...]
     label: str
 
@@ -224,7 +247,8 @@ class ReportRecord(_Record):
     verdict: AnswerWord
     headline: str
     checks: tuple[CheckRecord, ...]
-    evaluation: EvaluationRecord
+    evaluation: EvaluationRecord | None
+    """None where the network does not do the task, and nothing was claimed."""
     selection: SelectionRecord | None
     seeds: dict[str, JsonValue]
     environment: dict[str, JsonValue]

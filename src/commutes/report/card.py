@@ -15,6 +15,7 @@ from commutes.report._measured import (
     untrained_rows,
 )
 from commutes.report._schema import CheckRecord, EvaluationRecord, ReportRecord
+from commutes.report._sought import sought_lines
 from commutes.report._text import clean, count, number, pad, paint, plural, width_of, wrap
 from commutes.report.catalogue import LEVELS, entry
 from commutes.report.record import as_evaluation, as_report
@@ -48,9 +49,13 @@ def card(record: Mapping[str, Any] | ReportRecord, *, width: int = 100, colour: 
     lines = [paint(line, style, colour) for line in wrap(clean(r.headline), width)]
     lines += [*wrap(_verdict_line(r), width), "─" * width]
     lines += _claim_lines(r, width)
-    untrained = untrained_rows(r.checks)
-    drawn = r.claim.distribution
-    lines += ["", *_measurement(r.evaluation, width, colour, untrained=untrained, drawn=drawn)]
+    if r.evaluation is not None:
+        untrained = untrained_rows(r.checks)
+        drawn = r.claim.distribution
+        lines += ["", *_measurement(r.evaluation, width, colour, untrained=untrained, drawn=drawn)]
+    if r.selection is not None and r.selection.cells:
+        first, *rest = sought_lines(r.selection, width)
+        lines += ["", paint(first, "bold", colour), *rest]
     lines += ["", *_check_lines(r, width, colour)]
     lines += ["─" * width, *_closing_lines(r, width)]
     return "\n".join(line.rstrip() for line in lines)
@@ -105,7 +110,8 @@ def _claim_lines(r: ReportRecord, width: int) -> list[str]:
     lines += _labelled("Inputs", clean(c.distribution), width)
     lines += _labelled("Scope", scope or "not stated", width)
     fixed = f"claim {_short(c.fingerprint)}, fixed before the test split was opened; {opened}"
-    return lines + _labelled("Fixed", fixed, width)
+    nothing = "nothing was fitted, and the test split was not opened"
+    return lines + _labelled("Fixed", fixed if c.variables else nothing, width)
 
 
 def _coordinates(coordinates: str | tuple[int, ...]) -> str:

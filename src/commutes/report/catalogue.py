@@ -249,6 +249,8 @@ def upgrade(
     name = f"{cheapest} {_BY_ID[cheapest].name}"
     others = [id for id in blocking if id != cheapest and not _alternative(id, cheapest)]
     rest = f"; then {_listed(others)}" if others else ""
+    if words["A1"] == "refuted":
+        return goal + f"{name} is refuted, so train the network further, or ask it only what it can answer"
     if words[cheapest] == "refuted":
         return goal + f"{name} is refuted, so change the claim (another site, size or grouping) and fit again"
     if words[cheapest] == "vacuous":

@@ -17,6 +17,7 @@ from commutes.report._measured import (
     value_words,
 )
 from commutes.report._schema import CheckRecord, ReportRecord
+from commutes.report._sought import SIZES, sought_rows
 from commutes.report._svg import inline_svg
 from commutes.report._text import clean, count, interval, number, plural, share
 from commutes.report.catalogue import LEVELS, Level, entry
@@ -28,7 +29,10 @@ if TYPE_CHECKING:
 __all__ = ["html"]
 
 _CAPTIONS = {
-    "heat_map": "IIA on the selection split, site by size; the chosen cell was measured on the test split.",
+    "heat_map": "Where the variables were sought, on the selection split; the framed cell was chosen and measured on "
+    "the test split.",
+    "strata": "The same by swapped set and stratum, beside what doing nothing, a constant answer and random subspaces "
+    "reach.",
     "algorithm": "The hypothesis: its variables and what each depends on.",
     "fit_curves": "How the fits went.",
 }
@@ -60,16 +64,29 @@ def html(record: Mapping[str, Any] | ReportRecord, *, figures: Mapping[str, str]
             e=r.evaluation,
             c=r.claim,
             figures=drawn,
-            floors=floor_names(r.evaluation),
-            data=data_words(r.evaluation),
-            measure=measure(r.evaluation),
-            sums=companion_rows(r.evaluation, untrained=untrained_rows(r.checks), changes=False),
-            self_checks=self_check_words(r.evaluation),
+            s=r.selection,
+            sizes_name=SIZES,
+            sought=None if r.selection is None else sought_rows(r.selection),
             groups=_groups(r),
             tally=_tally(r),
             json=Markup(_data_block(r)),
+            **_measured(r),
         )
     )
+
+
+def _measured(r: ReportRecord) -> dict[str, Any]:
+    """What the section of the measurement shows beside the evaluation; nothing where there is none."""
+    e = r.evaluation
+    if e is None:
+        return {}
+    return {
+        "floors": floor_names(e),
+        "data": data_words(e),
+        "measure": measure(e),
+        "sums": companion_rows(e, untrained=untrained_rows(r.checks), changes=False),
+        "self_checks": self_check_words(e),
+    }
 
 
 def _environment() -> Environment:

@@ -7,6 +7,7 @@ from commutes.robustness._controls import controls
 from commutes.robustness._refits import Refit, refits
 from commutes.robustness._registry import CHECKS
 from commutes.robustness._report import Report, pair_columns
+from commutes.robustness._stopped import Stopped, unclaimed
 
 __all__ = [
     "CHECKS",
@@ -17,9 +18,11 @@ __all__ = [
     "Progress",
     "Refit",
     "Report",
+    "Stopped",
     "Thresholds",
     "challenge",
     "controls",
     "pair_columns",
     "refits",
+    "unclaimed",
 ]

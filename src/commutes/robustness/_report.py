@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import platform
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
@@ -109,11 +109,11 @@ class Report:
             "sought": self.sought,
             "verdict": self.verdict,
             "headline": headline(answers, self.sought, details=details),
-            "checks": [_check_record(entry, self.outcomes.get(entry.id), self.sought) for entry in CATALOGUE],
+            "checks": [check_record(entry, self.outcomes.get(entry.id), self.sought) for entry in CATALOGUE],
             "evaluation": self.evaluation.record(),
             "selection": None if self.selection is None else dict(self.selection),
             "seeds": {"challenge": self.seed, "fit": alignment.history.get("seed")},
-            "environment": _environment(),
+            "environment": environment(),
             "cost": {
                 "forward_passes": sum(t.outcome.forward_passes for t in self.outcomes.values()),
                 "seconds": round(sum(t.seconds for t in self.outcomes.values()), 2),
@@ -137,22 +137,36 @@ class Report:
         Raises:
             ArtefactError: There is a file of that name, or the system refuses.
         """
-        from commutes.report import whole_folder, write_text
-        from commutes.report.html import html
         from commutes.report.tables import write_pairs
 
-        folder = Path(folder)
-        record = self.record()
-        page = html(record, figures={"algorithm": self.alignment.algorithm.svg(), **(figures or {})})
-        with whole_folder(folder, RECORD) as place:
+        def beside(place: Path) -> None:
             save(self.alignment, place)
             write_pairs(place / PAIRS, pair_columns(self.evaluation))
-            write_text(place / PAGE, page)
-            dump(record, place / RECORD)
-        return folder
+
+        drawn = {"algorithm": self.alignment.algorithm.svg(), **(figures or {})}
+        return write_report(Path(folder), self.record(), drawn, beside)
 
     def __str__(self) -> str:
         return card(self.record())
+
+
+def write_report(
+    folder: Path,
+    record: Mapping[str, Any],
+    figures: Mapping[str, str],
+    beside: Callable[[Path], None] | None = None,
+) -> Path:
+    """Write the record and the page, and with `beside` what else belongs to them; the record comes last."""
+    from commutes.report import whole_folder, write_text
+    from commutes.report.html import html
+
+    page = html(record, figures=figures)
+    with whole_folder(folder, RECORD) as place:
+        if beside is not None:
+            beside(place)
+        write_text(place / PAGE, page)
+        dump(record, place / RECORD)
+    return folder
 
 
 def pair_columns(evaluation: Evaluation) -> dict[str, Sequence[Any]]:
@@ -192,10 +206,18 @@ def _texts(values: Sequence[Any]) -> list[str]:
     return [repr(v) for v in values]
 
 
-def _check_record(entry: Any, timed: Timed | None, sought: str) -> dict[str, Any]:
+def check_record(entry: Any, timed: Timed | None, sought: str, *, why: str | None = None) -> dict[str, Any]:
+    """One check as plain values.
+
+    Args:
+        entry: Of the catalogue.
+        timed: What it found; None where it was not run.
+        sought: The level that was sought.
+        why: Why a check of this version was not run, where the level is not the reason.
+    """
     outcome = None if timed is None else timed.outcome
     not_run = (
-        f"{sought} was sought, which does not need it"
+        why or f"{sought} was sought, which does not need it"
         if entry.id in CHECKS
         else "this version does not have the check"
     )
@@ -217,7 +239,8 @@ def _check_record(entry: Any, timed: Timed | None, sought: str) -> dict[str, Any
     }
 
 
-def _environment() -> dict[str, str]:
+def environment() -> dict[str, str]:
+    """The machine and the versions that decide a figure's last digits."""
     found = {"python": platform.python_version(), "machine": platform.machine()}
     for name in _LIBRARIES:
         try:
