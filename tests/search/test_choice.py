@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from commutes import counterfactuals, evaluate
-from commutes.search._job import _cell_record
+from commutes.search._sweep import cell_record
 from tests.planted import exact
 
 
@@ -31,4 +31,4 @@ def test_a_cell_of_three_pairs_chooses_only_where_there_is_no_other(gated):
     assert len(missed) == 3
     found = spoilt(evaluate(claim, few), missed)
     assert any(c.status == "gated" for c in found.cells) == gated
-    assert _cell_record(found)["worst"] == (1.0 if gated else 0.0)
+    assert cell_record(found)["worst"] == (1.0 if gated else 0.0)

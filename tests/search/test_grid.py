@@ -10,7 +10,6 @@ from commutes.search import (
     claimed_variables,
     grid,
     load_hypothesis,
-    needed_width,
     read_spec,
     sample_values,
     swap_sets,
@@ -79,7 +78,6 @@ def test_the_variables_of_one_place_share_its_width(spec_path):
     )
     claim = 'claim.variables=["both", "third"]'
     spec, algorithm, network = parts(spec_path, claim, "claim.sizes=[1,4]")
-    assert needed_width(spec) == 8
     assert len(grid(spec, algorithm, network).cells) == 4
     error = refusal(spec_path, claim, "claim.sizes=[5]")
     assert (error.got, error.fix) == ("2 variables x 5 dimensions = 10", "use sizes of at most 4")

@@ -31,15 +31,43 @@ def test_what_is_left_out_has_its_default(spec_path):
         "name": "and or",
         "seed": 3,
         "algorithm": {"file": "gate.py", "build": "algorithm", "options": {}},
-        "network": {"build": "network", "train": "train", "options": {}},
-        "claim": {"variables": ["both"], "joint": [], "layers": [0, 1], "sites": None, "sizes": [1, 2]},
+        "network": {
+            "build": "network",
+            "train": "train",
+            "options": {},
+            "pretrained": None,
+            "revision": None,
+            "dtype": None,
+            "device": None,
+            "template": None,
+            "answers": None,
+        },
+        "claim": {
+            "variables": ["both"],
+            "joint": [],
+            "place": None,
+            "layers": [0, 1],
+            "sites": None,
+            "heads": None,
+            "positions": None,
+            "sizes": [1, 2],
+            "at": {},
+        },
         "data": {
             "pairs": 400,
             "split": {"train": 0.5, "select": 0.2, "test": 0.3},
             "distribution": "values",
             "census": False,
         },
-        "fit": {"method": "das", "steps": 1000, "lr": 0.05, "batch": 256, "starts": 3},
+        "fit": {
+            "method": "das",
+            "steps": 1000,
+            "lr": 0.05,
+            "batch": 256,
+            "starts": 3,
+            "objective": "vocabulary",
+            "cohort": 12,
+        },
         "challenge": {"level": "R2", "target": 0.9, "behaviour": 0.95, "refits": 5, "controls": 3},
     }
 
@@ -77,7 +105,7 @@ def test_a_whole_number_may_stand_for_a_real_one(spec_path):
 
 REFUSED = [
     # what is changed in the spec, (what, where, got, expected, do); None is not looked at
-    (("lr = 0.05", "lrr = 0.05"), ("unknown key fit.lrr", "line 17, key fit.lrr", "lrr", "one of method, steps, lr, batch, starts", "did you mean fit.lr? otherwise remove the key")),
+    (("lr = 0.05", "lrr = 0.05"), ("unknown key fit.lrr", "line 17, key fit.lrr", "lrr", "one of method, steps, lr, batch, starts, objective, cohort", "did you mean fit.lr? otherwise remove the key")),
     (("[fit]", "[fitt]"), ("unknown key fitt", "line 16, key fitt", None, None, "did you mean fit? otherwise remove the key")),
     (("seed = 3", "steps = 3"), ("unknown key steps", "line 3, key steps", None, None, "did you mean fit.steps? otherwise remove the key")),
     (("pairs = 400", 'pairs = "400"'), ("data.pairs is a number in quotes", "line 14, key data.pairs", '"400"', "a whole number of at least 1: how many pairs of inputs are drawn in all", "remove the quotes: 400")),
@@ -99,6 +127,29 @@ REFUSED = [
     (("[0, 1]", "[true]"), ("claim.layers[0] is true, which is no whole number", "line 10, key claim.layers[0]", "true", None, "write a number such as 1")),
     (("[0, 1]", "0"), ("claim.layers is not a list", None, "0", None, "put it in square brackets")),
     (("[0, 1]", "[0, -1]"), ("the layer -1 is negative", "line 10, key claim.layers[1]", "-1", "layers counted from 0, the first block", "count from the front: of 12 blocks the last is 11; `commutes sites` lists them")),
+    (("[0, 1]", '"every"'), ("claim.layers has a value that is not known", "line 10, key claim.layers", '"every"', None, "choose one of these")),
+    (("[0, 1]", '[0, "1"]'), ("claim.layers[1] is a number in quotes", "line 10, key claim.layers[1]", '"1"', None, "remove the quotes: 1")),
+    (("sizes = [1, 2]", "sizes = [1]\nheads = [-1]"), ("the head -1 is negative", "line 12, key claim.heads[0]", "-1", "heads counted from 0", "count from the front: of 8 heads the last is 7; `commutes sites` lists them")),
+    (("sizes = [1, 2]", 'sizes = [1]\nposition = "last"'), ("unknown key claim.position", "line 12, key claim.position", None, None, "did you mean claim.positions? otherwise remove the key")),
+    (("sizes = [1, 2]", "sizes = [1]\npositions = [true]"), ("the position is no number and no word", "line 12, key claim.positions[0]", "true", 'a token by number (-1 is the last), or "last", "every", a slot such as "{b}" or "{b[first]}"', "write one token's place, with words in quotes")),
+    (("sizes = [1, 2]", 'sizes = [1]\npositions = ["last", "last"]'), ("'last' is listed twice", "line 12, key claim.positions", None, None, None)),
+    (("sizes = [1, 2]", 'sizes = [1]\npositions = "last"'), ("claim.positions is not a list", "line 12, key claim.positions", '"last"', None, "put it in square brackets")),
+    (("layers = [0, 1]\n", 'place = "block_output"\nsites = ["head"]\n'), ("the claim names both place and sites", "line 8, key claim", None, "place with layers, or sites alone", "remove one of them")),
+    (("sizes = [1, 2]", "sizes = [1]\nat.both = { layers = 0 }"), ("unknown key claim.at.both.layers", "line 12, key claim.at.both.layers", "layers", "one of place, layer, site, head, position", "did you mean claim.layers? otherwise remove the key")),
+    (("sizes = [1, 2]", "sizes = [1]\nat.both = { layer = -1 }"), ("the layer -1 is negative", "line 12, key claim.at.both.layer", "-1", None, None)),
+    (("sizes = [1, 2]", "sizes = [1]\nat.both = { layer = 1.5 }"), ("claim.at.both.layer is not a whole number", None, "1.5", "a whole number from 0: this layer, instead of claim.layers", None)),
+    (("sizes = [1, 2]", "sizes = [1]\nat.both = {}"), ("the table says nothing of the variable's place", "line 12, key claim.at.both", None, "at least one of place, layer, site, head, position", "say what differs from the other variables, or remove the table")),
+    (("sizes = [1, 2]", 'sizes = [1]\nat.both = { site = "head", layer = 0 }'), ("the variable's place is given twice", None, None, "site, or place and layer", "remove site, or place and layer")),
+    (("sizes = [1, 2]", 'sizes = [1]\nat."b c" = { layer = 0 }'), ("claim.at.b c is not a Python name", None, None, None, None)),
+    (("[claim]", '[network]\npretrained = "model"\n[claim]'), ("a pretrained model is read through a prompt, and the spec has none", "line 8, key network", None, 'template, such as template = "{a}+{b}="', "add template with the algorithm's inputs as slots")),
+    (("[claim]", '[network]\ntemplate = "{a}"\n[claim]'), ("template is of a pretrained model, and none is named", "line 8, key network", None, None, 'add pretrained = "folder or repository", or hand the function options of its own')),
+    (("[claim]", '[network]\npretrained = "m"\ntemplate = "{a}"\nbuild = "network"\n[claim]'), ("the network is given twice: pretrained, and build", None, None, None, "remove pretrained or build")),
+    (("[claim]", '[network]\npretrained = "m"\ntemplate = "{a}"\ntrain = "train"\n[claim]'), ("the network is given twice: pretrained, and train", None, None, None, None)),
+    (("[claim]", '[network]\npretrained = "m"\ntemplate = 3\n[claim]'), ("the template is no prompt", "line 10, key network.template", "3", None, "write the prompt in quotes, each input of the algorithm in braces")),
+    (("[claim]", '[network]\npretrained = "m"\ntemplate = [{ role = "user" }]\n[claim]'), ("the template is no prompt", None, None, None, None)),
+    (("[claim]", '[network]\npretrained = "m"\ntemplate = "{a}"\nanswers = { 1 = 2 }\n[claim]'), ("the answers are no texts", "line 11, key network.answers", None, None, "write one text with {} in it, or one text for each value of the output")),
+    (("[claim]", '[network]\npretrained = "m"\ntemplate = "{a}"\ndtype = "int8"\n[claim]'), ("network.dtype has a value that is not known", None, '"int8"', None, "choose one of these")),
+    (("[claim]", '[network]\npretrained = "m"\ntemplate = "{a}"\ndevice = "gpu"\n[claim]'), ("'gpu' is no device", "line 11, key network.device", '"gpu"', '"cpu", "cuda", a numbered one such as "cuda:1", or "mps"', "name one of these, or remove device for the CPU")),
     (("[0, 1]", "[0, 1, 0]"), ("0 is listed twice", "line 10, key claim.layers", "[0, 1, 0]", "each entry once", "remove one 0")),
     (("[1, 2]", "[1, 2, 2]"), ("2 is listed twice", "line 11, key claim.sizes", None, None, "remove one 2")),
     (("[1, 2]", "[0]"), ("claim.sizes[0] is out of range", "line 11, key claim.sizes[0]", "0", "a list of whole numbers of at least 1: dimensions per variable", None)),
@@ -262,6 +313,27 @@ def test_the_command_repeats_the_run(spec_path):
     ]
     dashed = read_spec(spec_path, given="-x.toml")
     assert shlex.split(dashed.command) == ["commutes", "run", "--", "-x.toml"]
+
+
+def test_all_layers_and_a_place_by_name(spec_path):
+    text = SPEC.replace(
+        "layers = [0, 1]", 'place = "mlp_output"\nlayers = "all"\npositions = ["last", -2, "{b}"]'
+    )
+    spec = read(spec_path, text + "[claim.at.both]\nhead = 1\n")
+    claim = spec.claim
+    assert (claim.place, claim.layers, claim.positions) == ("mlp_output", "all", ("last", -2, "{b}"))
+    assert (claim.at["both"].head, claim.at["both"].layer) == (1, None)
+    assert Spec.model_validate_json(json.dumps(spec.resolved())).claim == claim
+
+
+def test_a_pretrained_model_is_neither_built_nor_trained(spec_path):
+    given = '[network]\npretrained = "m"\ntemplate = [{ role = "user", content = "{a}" }]\nanswers = " {}"\n'
+    spec = read(spec_path, SPEC.replace("[claim]", given + "[claim]"))
+    network = spec.network
+    assert (network.build, network.train) == (None, None)
+    assert network.template == ({"role": "user", "content": "{a}"},)
+    assert Spec.model_validate_json(json.dumps(spec.resolved())).network == network
+    assert read(spec_path, SPEC).network.build == "network"
 
 
 def test_a_network_without_training_is_said_by_false(spec_path):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import math
+from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
 from commutes.cli import _output
@@ -18,6 +19,8 @@ if TYPE_CHECKING:
 
 __all__ = ["check"]
 
+_MOST = 12
+
 
 @guarded
 def check(
@@ -25,10 +28,15 @@ def check(
 ) -> int:
     """Check a spec before anything is trained."""
     ready = prepared(spec, overrides)
-    found: dict[str, Any] = {"spec": _spec(ready), "algorithm": _algorithm(ready), "data": _data(ready)}
+    parts = _parts(ready)
+    found: dict[str, Any] = {
+        "spec": _spec(ready),
+        "algorithm": _algorithm(ready),
+        "data": _data(ready, parts),
+    }
 
     try:
-        found |= _network(ready)
+        found |= _network(ready, parts)
     except CommutesError:
         # What could be said is said first; a half of the JSON would look like the whole.
         if not as_json:
@@ -38,13 +46,17 @@ def check(
     return Status.COMPLETED
 
 
-def _network(ready: Prepared) -> dict[str, Any]:
-    from commutes.search import blamed, build_network, grid
+def _network(ready: Prepared, parts: Mapping[str, Counterfactuals]) -> dict[str, Any]:
+    from commutes.search import all_inputs, blamed, build_network, grid
 
     network = build_network(ready.hypothesis, ready.spec, ready.algorithm, seed=ready.spec.seed)
+    inputs = all_inputs(list(parts.values()))
     with blamed(ready.hypothesis):
-        places = grid(ready.spec, ready.algorithm, network)
-    return {"network": {"name": network.name, "blocks": list(network.blocks)}, "grid": _grid(places)}
+        places = grid(ready.spec, ready.algorithm, network, inputs=inputs)
+    described: dict[str, Any] = {"name": network.name, "blocks": list(network.blocks)}
+    if network.language is not None:
+        described["prompts"] = len(next(iter(inputs.values())))
+    return {"network": described, "grid": _grid(places)}
 
 
 def _spec(ready: Prepared) -> dict[str, Any]:
@@ -91,37 +103,43 @@ def _table_size(ready: Prepared, name: str) -> str | None:
     return f"{rows:,} rows, {kind}"
 
 
-def _data(ready: Prepared) -> dict[str, Any]:
-    from commutes.counterfactuals import census, counterfactuals, plan
+def _parts(ready: Prepared) -> dict[str, Counterfactuals]:
+    """The data by part, the one that is measured last."""
+    from commutes.counterfactuals import census, counterfactuals
     from commutes.search import swap_sets
 
     spec, swap = ready.spec, swap_sets(ready.spec, ready.algorithm)
+    if spec.data.census:
+        return {"complete domain": census(ready.algorithm, swap=swap)}
+    drawn = counterfactuals(
+        ready.algorithm, spec.data.pairs, swap=swap, distribution=ready.distribution, seed=spec.seed
+    )
+    shares = spec.data.split
+    divided = drawn.split(train=shares.train, select=shares.select, test=shares.test)
+    return {str(part.part): part for part in divided}
+
+
+def _data(ready: Prepared, parts: Mapping[str, Counterfactuals]) -> dict[str, Any]:
+    from commutes.counterfactuals import plan
+    from commutes.search import swap_sets
+
+    spec = ready.spec
     planned = plan(
         ready.algorithm,
         target=spec.challenge.target,
-        swap=swap,
+        swap=swap_sets(spec, ready.algorithm),
         distribution=ready.distribution,
         share=1.0 if spec.data.census else spec.data.split.test,
         seed=spec.seed,
     )
-    if spec.data.census:
-        drawn = census(ready.algorithm, swap=swap)
-        parts = {"complete domain": drawn}
-    else:
-        drawn = counterfactuals(
-            ready.algorithm, spec.data.pairs, swap=swap, distribution=ready.distribution, seed=spec.seed
-        )
-        shares = spec.data.split
-        divided = drawn.split(train=shares.train, select=shares.select, test=shares.test)
-        parts = {str(part.part): part for part in divided}
     measured = list(parts.values())[-1]
-    short = None if spec.data.census else _too_few(measured, len(drawn))
+    pairs = len(measured) if spec.data.census else spec.data.pairs
     return {
-        "pairs": len(drawn),
+        "pairs": pairs,
         "census": spec.data.census,
-        "distribution": drawn.distribution,
+        "distribution": measured.distribution,
         "parts": {name: {"pairs": len(part), "inputs": len(part.ids)} for name, part in parts.items()},
-        "too_few": short,
+        "too_few": None if spec.data.census else _too_few(measured, pairs),
         "plan": str(planned),
         "coverage": str(measured.coverage()),
     }
@@ -191,12 +209,28 @@ def _text(found: dict[str, Any]) -> str:
     if "grid" in found:
         grid = found["grid"]
         places = [[row["site"], f"width {row['width']}"] for row in grid["rows"]]
+        network = found["network"]
+        state = "as it was loaded" if spec["resolved"]["network"]["pretrained"] else "untrained"
         lines += [
-            f"network    {found['network']['name']}, untrained: every place exists and is wide enough",
-            *_indented(table(_clean(places))),
+            f"network    {network['name']}, {state}: every place exists and is wide enough",
+            *_indented(_shortened(table(_clean(places)))),
+            *(
+                [f"prompts    every position is found in all {network['prompts']:,} prompts"]
+                if "prompts" in network
+                else []
+            ),
             f"sweep      {len(grid['rows'])} places x {len(grid['sizes'])} sizes = {grid['cells']} cells",
         ]
     return _output.visible("\n".join(lines))
+
+
+def _shortened(lines: list[str]) -> list[str]:
+    """A sweep over all layers and positions in a few lines."""
+    return (
+        lines
+        if len(lines) <= _MOST
+        else [*lines[: _MOST - 2], f"... {len(lines) - _MOST + 1} more", lines[-1]]
+    )
 
 
 def _clean(rows: list[list[str]]) -> list[list[str]]:

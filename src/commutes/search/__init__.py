@@ -15,16 +15,11 @@ _HOMES: dict[str, tuple[str, ...]] = {
         "train_network",
     ),
     "commutes.search._canonical": ("canonical", "digest", "plain"),
-    "commutes.search._grid": (
-        "Grid",
-        "claimed_variables",
-        "grid",
-        "needed_width",
-        "sample_values",
-        "swap_sets",
-    ),
+    "commutes.search._claimed": ("all_inputs", "claimed_variables", "sample_values", "swap_sets"),
+    "commutes.search._grid": ("Grid", "grid"),
     "commutes.search._hypothesis": ("Hypothesis", "blamed", "load_hypothesis"),
     "commutes.search._job": ("run",),
+    "commutes.search._listing": ("NamedPlace", "PromptToken", "named_places", "prompt_tokens"),
     "commutes.search._shipped": ("find_hypothesis", "find_spec", "shipped", "shipped_folder"),
     "commutes.search._spec": ("Spec", "json_schema", "read_spec"),
     "commutes.search._store": ("RECORD", "Cell", "Store"),
@@ -42,9 +37,11 @@ if TYPE_CHECKING:
         train_network,
     )
     from commutes.search._canonical import canonical, digest, plain
-    from commutes.search._grid import Grid, claimed_variables, grid, needed_width, sample_values, swap_sets
+    from commutes.search._claimed import all_inputs, claimed_variables, sample_values, swap_sets
+    from commutes.search._grid import Grid, grid
     from commutes.search._hypothesis import Hypothesis, blamed, load_hypothesis
     from commutes.search._job import run
+    from commutes.search._listing import NamedPlace, PromptToken, named_places, prompt_tokens
     from commutes.search._shipped import find_hypothesis, find_spec, shipped, shipped_folder
     from commutes.search._spec import Spec, json_schema, read_spec
     from commutes.search._store import RECORD, Cell, Store
@@ -56,9 +53,12 @@ __all__ = [
     "Cell",
     "Grid",
     "Hypothesis",
+    "NamedPlace",
     "Progress",
+    "PromptToken",
     "Spec",
     "Store",
+    "all_inputs",
     "blamed",
     "build_algorithm",
     "build_network",
@@ -73,8 +73,9 @@ __all__ = [
     "grid",
     "json_schema",
     "load_hypothesis",
-    "needed_width",
+    "named_places",
     "plain",
+    "prompt_tokens",
     "read_spec",
     "run",
     "sample_values",

@@ -45,15 +45,20 @@ def build_algorithm(hypothesis: Hypothesis, spec: Spec) -> Algorithm:
 
 
 def build_network(hypothesis: Hypothesis, spec: Spec, algorithm: Algorithm, *, seed: int) -> Network:
-    """The untrained network that the file builds for `algorithm`.
+    """The untrained network that the file builds for `algorithm`, or the language model that the spec names.
 
     Raises:
-        SpecError: If the function is missing or does not take an option.
-        AlgorithmError: If it raises or returns something else.
+        SpecError: If the function is missing or does not take an option, or the model cannot be had.
+        AlgorithmError: If the function raises or returns something else.
     """
     from commutes.network import Network
 
+    if spec.network.pretrained is not None:
+        from commutes.search._language_model import language_model
+
+        return language_model(spec, algorithm)
     name, where = spec.network.build, spec.where("network.build")
+    assert name is not None, "a network is built wherever none is named"
     build = hypothesis.function(name, where=where)
     _fits(build, name, 1, ("seed",), spec.network.options, spec, "network")
     built = _called(hypothesis, name, build, (algorithm,), {"seed": seed, **spec.network.options})

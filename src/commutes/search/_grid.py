@@ -2,19 +2,34 @@
 
 from __future__ import annotations
 
+import functools
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import numpy as np
 
-from commutes.errors import NetworkError, SpecError, similar
+from commutes.errors import CommutesError, SpecError
+from commutes.search._asked import Asked, Keys, asked, by_name, found, located, told
+from commutes.search._claimed import claimed_variables, sample_values
 
 if TYPE_CHECKING:
     from commutes.algorithm import Algorithm, Variable
+    from commutes.alignment import Alignment
     from commutes.network import Network, Site
     from commutes.search._spec import Spec
 
-__all__ = ["Grid", "GridRow", "claimed_variables", "grid", "needed_width", "sample_values", "swap_sets"]
+__all__ = ["SIZES", "Axis", "Grid", "GridRow", "claim", "grid"]
+
+
+@dataclass(frozen=True)
+class Axis:
+    """One side of the picture of a sweep."""
+
+    name: str
+    """what its labels are: "layer", "site", "position", ..."""
+    labels: tuple[int | str, ...]
+    """in the order of the spec"""
 
 
 @dataclass(frozen=True, eq=False)
@@ -22,11 +37,24 @@ class GridRow:
     """One place of the sweep."""
 
     label: str
-    """the module's path"""
-    site: Site
-    """the place itself"""
-    width: int
-    """how many coordinates it has"""
+    """the place in words, one of a kind in the sweep"""
+    layer: int | str
+    """its label among the layers or sites"""
+    column: str
+    """its label among the heads and positions; empty where neither is named"""
+    sites: Mapping[Variable, Site]
+    """where each claimed variable is sought; the same site for all, unless the spec says otherwise"""
+    widths: Mapping[Site, int]
+    """how many coordinates each of these sites has"""
+
+    @property
+    def width(self) -> int:
+        """The coordinates of its narrowest site."""
+        return min(self.widths.values())
+
+    def sharing(self, site: Site) -> int:
+        """How many variables live side by side at `site`."""
+        return sum(other is site for other in self.sites.values())
 
 
 @dataclass(frozen=True, eq=False)
@@ -39,135 +67,188 @@ class Grid:
     """dimensions per variable, in the order of the spec"""
     variables: tuple[Variable, ...]
     """the claimed variables"""
+    place: str
+    """what every row is one of: the name of a place in every layer, or nothing"""
+    down: Axis
+    """layers or sites"""
+    across: Axis
+    """heads and positions where there are several, otherwise sizes"""
 
     @property
     def cells(self) -> tuple[tuple[GridRow, int], ...]:
         """Every place with every size, place by place."""
         return tuple((row, size) for row in self.rows for size in self.sizes)
 
-
-def claimed_variables(spec: Spec, algorithm: Algorithm) -> tuple[Variable, ...]:
-    """The variables that the spec claims, as variables of the algorithm.
-
-    Raises:
-        SpecError: If one is not an inner variable, with the nearest one that is.
-    """
-    inner = {variable.name: variable for variable in algorithm.inner_variables}
-    for row, name in enumerate(spec.claim.variables):
-        if name in inner:
-            continue
-        known = {variable.name: variable.kind for variable in algorithm.variables}
-        close = similar(name, inner)
-        raise SpecError(
-            f"{name} is the {known[name]} of the algorithm"
-            if name in known
-            else f"there is no variable {name}",
-            where=spec.where(f"claim.variables.{row}"),
-            got=name,
-            expected=f"inner variables of {algorithm.name}: {', '.join(inner) or 'it has none'}",
-            fix=f"did you mean {close}?"
-            if close
-            else f"claim one of {', '.join(inner)}"
-            if inner
-            else "declare a variable between the inputs and the output, and claim it",
-        )
-    for row, names in enumerate(spec.claim.joint):
-        for name in names:
-            if name not in spec.claim.variables:
-                close = similar(name, spec.claim.variables)
-                raise SpecError(
-                    f"a joint swap names {name}, which is not claimed",
-                    where=spec.where(f"claim.joint.{row}"),
-                    got=name,
-                    expected=f"claimed variables: {', '.join(spec.claim.variables)}",
-                    fix=(f"did you mean {close}? otherwise " if close else "")
-                    + f"add {name} to claim.variables or remove it here",
-                )
-    return tuple(inner[name] for name in spec.claim.variables)
+    def column(self, row: GridRow, size: int) -> int | str:
+        """The label of a cell on the side that goes across."""
+        return size if self.across.name == SIZES else row.column
 
 
-def swap_sets(spec: Spec, algorithm: Algorithm) -> list[set[Variable]]:
-    """What the spec swaps: each claimed variable alone, then the joint sets."""
-    return [{algorithm[name] for name in names} for names in spec.claim.swaps]
+SIZES = "coordinates per variable"
 
 
-def needed_width(spec: Spec) -> int:
-    """The coordinates that the largest size takes: the variables of one place live side by side."""
-    return max(spec.claim.sizes) * len(spec.claim.variables)
-
-
-def sample_values(algorithm: Algorithm, n: int, *, seed: int) -> dict[str, np.ndarray]:
-    """`n` inputs, each variable drawn from its domain: enough to learn shapes from, not to measure with."""
-    rng = np.random.default_rng([seed, 0x5EED])
-    columns = {v.name: algorithm.domain(v).sample(rng, n) for v in algorithm.input_variables}
-    return algorithm.arrays(columns)
-
-
-def grid(spec: Spec, algorithm: Algorithm, network: Network) -> Grid:
+def grid(
+    spec: Spec, algorithm: Algorithm, network: Network, *, inputs: Mapping[str, np.ndarray] | None = None
+) -> Grid:
     """The sweep that the spec asks for, every place found and every size held against its width.
 
     Args:
-        spec: Names layers or sites, and sizes.
+        spec: Names layers or sites, heads, positions and sizes.
         algorithm: Gives the variables, and one example on which the places' widths are learnt.
         network: Trained or not.
+        inputs: Inputs on which positions are held against the prompts; by default that one example.
 
     Raises:
-        SpecError: A layer beyond the last block, a module that does not exist, a size beyond the width.
+        SpecError: A layer beyond the last block, a module, head or position that does not exist, a position that
+            does not mean the same in every prompt, a size beyond the width.
     """
+    variables = claimed_variables(spec, algorithm)
+    swept = asked(spec, network)
+    own = [{v: located(spec, network, v.name, place) for v in variables} for place in swept]
+    _refuse_repeated(spec, swept, own)
+    asking = _sites(spec, network, own)
+    sample = sample_values(algorithm, 1, seed=spec.seed)
+    _check_positions(spec, network, asking, sample if inputs is None else inputs)
+    sites = {place: site for place, (site, _) in asking.items()}
+    widths = _widths(network, sites, sample)
+    rows = tuple(
+        _row(spec, network, place, {v: sites[p] for v, p in members.items()}, widths)
+        for place, members in zip(swept, own, strict=True)
+    )
+    _check_sizes(spec, algorithm, rows)
+    down = Axis("layer" if by_name(spec, network) and spec.claim.sites is None else "site",
+                tuple(dict.fromkeys(row.layer for row in rows)))  # fmt: skip
+    place = swept[0].name if down.name == "layer" else ""
+    return Grid(rows, spec.claim.sizes, variables, place, down, _across(spec, rows))
+
+
+def _across(spec: Spec, rows: Sequence[GridRow]) -> Axis:
+    columns = tuple(dict.fromkeys(row.column for row in rows))
+    if len(columns) == 1:
+        return Axis(SIZES, spec.claim.sizes)
+    named = [("head", spec.claim.heads), ("position", spec.claim.positions)]
+    return Axis(" and ".join(name for name, given in named if given is not None), columns)
+
+
+def _row(
+    spec: Spec, network: Network, place: Asked, sites: Mapping[Variable, Site], widths: Mapping[Site, int]
+) -> GridRow:
+    named = place.layer is not None and by_name(spec, network)
+    layer = place.layer if named and place.layer is not None else place.name
+    return GridRow(str(place), layer, place.column, sites, {s: widths[s] for s in sites.values()})
+
+
+def _refuse_repeated(spec: Spec, swept: Sequence[Asked], own: Sequence[Mapping[Variable, Asked]]) -> None:
+    seen: dict[tuple[Asked, ...], Asked] = {}
+    for place, members in zip(swept, own, strict=True):
+        first = seen.setdefault(tuple(members.values()), place)
+        if first is not place:
+            raise SpecError(
+                "two places of the sweep are one and the same",
+                where=spec.where(_own_table(spec)),
+                got=f"{first} and {place}, where claim.at puts every variable at the same place",
+                expected="places that differ for at least one variable",
+                fix="let claim.at leave a variable where it is swept, or sweep one place only",
+            )
+
+
+def _own_table(spec: Spec) -> str:
+    """The key of the first table of a variable's own: without one no two places meet."""
+    return f"claim.at.{next(iter(spec.claim.at))}"
+
+
+def _sites(
+    spec: Spec, network: Network, own: Sequence[Mapping[Variable, Asked]]
+) -> dict[Asked, tuple[Site, str | None]]:
+    """One site for each place that is asked for, and the variable whose own table asks, if one does.
+
+    Variables at one place share its site, and so one map.
+    """
+    sites: dict[Asked, tuple[Site, str | None]] = {}
+    for members in own:
+        for variable, place in members.items():
+            if place not in sites:
+                at = variable.name if variable.name in spec.claim.at else None
+                sites[place] = found(spec, network, place, at=at), at
+    return sites
+
+
+def _check_positions(
+    spec: Spec,
+    network: Network,
+    sites: Mapping[Asked, tuple[Site, str | None]],
+    inputs: Mapping[str, np.ndarray],
+) -> None:
+    """Hold every position against every prompt: this needs the tokenizer, and no run of the network."""
+    language = network.language
+    if language is None:
+        return
+    key = "network.build" if spec.network.pretrained is None else "network.template"
+    told(spec, key, lambda: language.prompt.tokens(inputs), listed=False)
+    checked = set()
+    for place, (site, at) in sites.items():
+        position = site.places[0].position
+        if callable(position) and place.position not in checked:
+            checked.add(place.position)
+            told(spec, Keys(spec, at).position(place), functools.partial(position, inputs))
+
+
+def _widths(
+    network: Network, sites: Mapping[Asked, Site], sample: Mapping[str, np.ndarray]
+) -> dict[Site, int]:
     from commutes.engine import layouts
 
-    variables = claimed_variables(spec, algorithm)
-    labels = _labels(spec, network)
-    sites = [_site(spec, network, row, label) for row, label in enumerate(labels)]
-    inputs = network.encode(sample_values(algorithm, 1, seed=spec.seed))
-    found = layouts(network, inputs, sites)
-    rows = tuple(GridRow(label, site, found[site].width) for label, site in zip(labels, sites, strict=True))
-    for size_row, size in enumerate(spec.claim.sizes):
+    resolved = layouts(network, network.encode(sample), list(sites.values()))
+    return {site: layout.width for site, layout in resolved.items()}
+
+
+def _check_sizes(spec: Spec, algorithm: Algorithm, rows: Sequence[GridRow]) -> None:
+    for number, size in enumerate(spec.claim.sizes):
         for row in rows:
-            if size * len(variables) > row.width:
-                raise _too_wide(spec, size_row, size, len(variables), row)
-    return Grid(rows, spec.claim.sizes, variables)
-
-
-def _labels(spec: Spec, network: Network) -> tuple[str, ...]:
-    if spec.claim.sites is not None:
-        return spec.claim.sites
-    layers, count = spec.claim.layers or (), len(network.blocks)
-    for row, layer in enumerate(layers):
-        if layer >= count:
+            for site, width in row.widths.items():
+                if size * row.sharing(site) > width:
+                    raise _too_wide(spec, number, size, row, site)
+    apart = [row for row in rows if len(row.widths) > 1]
+    for row in apart:
+        try:
+            claim(row, max(spec.claim.sizes), algorithm)
+        except CommutesError as error:
             raise SpecError(
-                f"the network has no layer {layer}",
-                where=spec.where(f"claim.layers.{row}"),
-                got=str(layer),
-                expected=f"0 to {count - 1}: {network.name} has {count} blocks"
-                if count
-                else f"claim.sites, since {network.name} declares no blocks",
-                fix=f"`commutes sites {spec.origin.given or 'SPEC'}` lists the places",
-            )
-    return tuple(network.blocks[layer] for layer in layers)
+                error.what,
+                where=f"{spec.where(_own_table(spec))}; {row.label}",
+                got=error.got,
+                expected=error.expected,
+                fix="give the variables one place, or places that share nothing",
+            ) from error
 
 
-def _site(spec: Spec, network: Network, row: int, label: str) -> Site:
-    try:
-        return network.site(label)
-    except NetworkError as error:
-        raise SpecError(
-            error.what,
-            where=spec.where(f"claim.sites.{row}"),
-            got=error.got,
-            expected=error.expected,
-            fix=f"`commutes sites {spec.origin.given or 'SPEC'}` lists the places",
-        ) from error
+def claim(row: GridRow, size: int, algorithm: Algorithm) -> Alignment:
+    """The claim of one cell: the variables of one site side by side in one rotation, sites apart in their own.
+
+    Args:
+        row: Where.
+        size: Dimensions per variable.
+        algorithm: Whose variables they are.
+    """
+    from commutes.alignment import Alignment
+    from commutes.features import Rotation
+
+    rotations = {site: Rotation(site) for site in row.widths}
+    slices, taken = {}, dict.fromkeys(row.widths, 0)
+    for variable, site in row.sites.items():
+        slices[variable] = rotations[site][taken[site] : taken[site] + size]
+        taken[site] += size
+    return Alignment(algorithm, slices)
 
 
-def _too_wide(spec: Spec, size_row: int, size: int, variables: int, row: GridRow) -> SpecError:
+def _too_wide(spec: Spec, number: int, size: int, row: GridRow, site: Site) -> SpecError:
+    variables, width = row.sharing(site), row.widths[site]
+    where = row.label if len(row.widths) == 1 else str(site)
     count = f"{variables} variables x {size} dimensions" if variables > 1 else f"{size} dimensions"
     return SpecError(
-        f"the size {size} does not fit into {row.label}",
-        where=spec.where(f"claim.sizes.{size_row}"),
+        f"the size {size} does not fit into {where}",
+        where=spec.where(f"claim.sizes.{number}"),
         got=f"{count} = {variables * size}" if variables > 1 else count,
-        expected=f"at most {row.width} in all, the width of {row.label}",
-        fix=f"use sizes of at most {row.width // variables}"
-        if row.width >= variables
-        else "choose a wider place",
+        expected=f"at most {width} in all, the width of {where}",
+        fix=f"use sizes of at most {width // variables}" if width >= variables else "choose a wider place",
     )

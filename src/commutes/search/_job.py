@@ -5,44 +5,30 @@ from __future__ import annotations
 import copy
 import platform
 import time
-from collections.abc import Callable, Mapping
-from dataclasses import asdict, dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any
 
 import numpy as np
 import torch
 
 from commutes import __version__
 from commutes.algorithm import Algorithm
-from commutes.alignment import Alignment
-from commutes.counterfactuals import Counterfactuals, Distribution, census, counterfactuals
-from commutes.errors import is_out_of_memory, memory_error
-from commutes.evaluation import Evaluation, evaluate
-from commutes.features import Rotation, Subspace
+from commutes.counterfactuals import Distribution, census, counterfactuals
 from commutes.network import Network
 from commutes.report import exit_status
-from commutes.report.figures import fit_curves, heat_map
-from commutes.robustness import Report, challenge
+from commutes.robustness import Report, Stopped, challenge, unclaimed
 from commutes.search._builders import build_algorithm, build_network, distribution, train_network
+from commutes.search._claimed import all_inputs, swap_sets
 from commutes.search._finished import finished, mark_finished
-from commutes.search._grid import Grid, GridRow, grid, swap_sets
+from commutes.search._grid import grid
 from commutes.search._hypothesis import Hypothesis, blamed, load_hypothesis
+from commutes.search._pictures import drawn_figures, selection_record
 from commutes.search._spec import Spec
-from commutes.search._store import Cell, Store
+from commutes.search._store import Store
 from commutes.search._store_checks import RUN
-from commutes.training import Settings, fit
-
-# What the card calls the sweep. The place and size are chosen by the worst swapped set x stratum, then the rate over
-# all pairs, then the smaller size, then the earlier place.
-SELECTION = "selection split, optimistic"
-
-
-class Told(Protocol):
-    """What is called while a run goes on."""
-
-    def __call__(self, stage: str, step: int, steps: int, figures: Mapping[str, Any] = ...) -> None:
-        """`step` of `steps` of `stage` are done; `figures` are a few numbers worth showing."""
+from commutes.search._sweep import Data, Told, aligned, chosen, staged, sweep
 
 
 @dataclass(frozen=True, eq=False)
@@ -54,24 +40,9 @@ class Outcome:
     folder: Path
     exit_status: int
     """0 where no level was required; otherwise 0 the level is reached, 1 refuted, 4 neither."""
-    report: Report | None
-    """None where the run was finished before this start: nothing was computed or opened again."""
-
-
-@dataclass(frozen=True, eq=False)
-class _Data:
-    """The parts of the data. In a census all are the complete domain, and everything is in-sample."""
-
-    train: Counterfactuals
-    select: Counterfactuals | None
-    test: Counterfactuals
-    source: str
-    """SHA-256 of the hypothesis file, which says how inputs are drawn and encoded."""
-
-    @property
-    def measured(self) -> Counterfactuals:
-        """What the cells of the sweep are measured on."""
-        return self.test if self.select is None else self.select
+    report: Report | Stopped | None
+    """The card; of a network that does not do the task, without a claim. None where the run was finished before
+    this start: nothing was computed or opened again."""
 
 
 def run(spec: Spec, *, out: Path, progress: Told | None = None, require: str | None = None) -> Outcome:
@@ -104,18 +75,48 @@ def _run(
         if earlier is not None:
             return Outcome(earlier, out, _status(earlier, require), None)
     untrained = build_network(hypothesis, spec, algorithm, seed=spec.seed)
-    # Every place and size is held against the untrained network, before the long work begins.
-    grid(spec, algorithm, untrained)
     drawn = _data(spec, algorithm, distribution(hypothesis, spec), hypothesis.sha256)
+    # Every place, size and position is held against the untrained network and all prompts, before the long work.
+    grid(spec, algorithm, untrained, inputs=all_inputs(drawn.parts))
     store = Store.open(out, spec.identity(algorithm), notes=versions)
     network = _trained(store, hypothesis, spec, algorithm, untrained, progress)
+    report: Report | Stopped | None = _stopped(spec, network, drawn, level, progress)
+    figures: dict[str, str] = {}
+    if report is None:
+        report, figures = _challenged(spec, algorithm, network, store, drawn, level, progress)
+    report.save(out, figures=figures)
+    mark_finished(store, what)
+    record = report.record()
+    return Outcome(record, out, _status(record, require), report)
+
+
+def _stopped(spec: Spec, network: Network, drawn: Data, level: str, progress: Told | None) -> Stopped | None:
+    """The card of a network that does not do the task: nothing is fitted to it, and no test is opened."""
+    # The test inputs are not looked at, unless the complete domain is all there is.
+    known = drawn.parts[:-1] or drawn.parts
+    floor, reproduce = spec.challenge.behaviour, spec.command
+    report = unclaimed(network, known, behaviour=floor, level=level, seed=spec.seed, reproduce=reproduce)
+    if progress is not None:
+        progress("checking the behaviour", 1, 1, {"accuracy": report.accuracy.rate})
+    return report if report.failed else None
+
+
+def _challenged(
+    spec: Spec,
+    algorithm: Algorithm,
+    network: Network,
+    store: Store,
+    drawn: Data,
+    level: str,
+    progress: Told | None,
+) -> tuple[Report, dict[str, str]]:
+    """Fit every cell, choose one, and try to break it; with the drawings of the sweep."""
     plan = grid(spec, algorithm, network)
-    cells = _sweep(store, spec, plan, drawn, progress)
-    chosen = _chosen(cells)
-    selection = _selection(spec, cells, chosen)
-    alignment = _alignment(store, plan, drawn, cells[chosen])
+    cells = sweep(store, spec, plan, drawn, progress)
+    best = chosen(cells)
+    selection = selection_record(spec, plan, cells, best)
     report = challenge(
-        alignment,
+        aligned(store, drawn, cells[best]),
         train=drawn.train,
         select=drawn.select,
         test=drawn.test,
@@ -126,14 +127,11 @@ def _run(
         controls=spec.challenge.controls,
         seed=spec.seed,
         selection=selection,
-        ledger=out,
+        ledger=store.folder,
         reproduce=spec.command,
         progress=progress,
     )
-    report.save(out, figures=_draw(out, selection, cells[chosen]))
-    mark_finished(store, what)
-    record = report.record()
-    return Outcome(record, out, _status(record, require), report)
+    return report, drawn_figures(store.folder, selection, cells[best])
 
 
 def _status(record: Mapping[str, Any], require: str | None) -> int:
@@ -152,15 +150,15 @@ def _versions() -> dict[str, str]:
     }
 
 
-def _data(spec: Spec, algorithm: Algorithm, drawn_by: str | Distribution, source: str) -> _Data:
+def _data(spec: Spec, algorithm: Algorithm, drawn_by: str | Distribution, source: str) -> Data:
     swap = swap_sets(spec, algorithm)
     if spec.data.census:
         complete = census(algorithm, swap=swap)
-        return _Data(complete, None, complete, source)
+        return Data(complete, None, complete, source)
     pairs = counterfactuals(algorithm, spec.data.pairs, swap=swap, distribution=drawn_by, seed=spec.seed)
     shares = spec.data.split
     train, select, test = pairs.split(train=shares.train, select=shares.select, test=shares.test)
-    return _Data(train, select, test, source)
+    return Data(train, select, test, source)
 
 
 def _trained(
@@ -192,7 +190,7 @@ def _trained(
         untrained,
         algorithm,
         seed=spec.seed,
-        progress=_staged(progress, "training the network"),
+        progress=staged(progress, "training the network"),
     )
     arrays = {k: t.detach().cpu().contiguous().numpy() for k, t in trained.module.state_dict().items()}
     record = {"fingerprint": trained.fingerprint}
@@ -206,165 +204,3 @@ def _with_weights(untrained: Network, arrays: Mapping[str, np.ndarray]) -> Netwo
     module = copy.deepcopy(untrained.module)
     module.load_state_dict({k: torch.from_numpy(a.copy()) for k, a in arrays.items()})
     return untrained.with_module(module)
-
-
-@dataclass(frozen=True, eq=False)
-class _Fitted:
-    """One cell of the sweep: a place, a size, and what was found there."""
-
-    row: GridRow
-    size: int
-    cell: Cell
-    fitted: Alignment | None
-
-    @property
-    def rank(self) -> tuple[float, float, int]:
-        """By what the cell is chosen: higher is better."""
-        record = self.cell.record
-        return (record["worst"], record["rate"], -self.size)
-
-
-def _sweep(store: Store, spec: Spec, plan: Grid, drawn: _Data, progress: Told | None) -> list[_Fitted]:
-    found = []
-    for number, (row, size) in enumerate(plan.cells):
-        try:
-            found.append(_cell(store, spec, plan, row, size, drawn, number, progress))
-        except Exception as error:
-            if not is_out_of_memory(error):
-                raise
-            raise memory_error(error, where=f"cell {number + 1}, {row.label} k={size}") from error
-        if progress is not None:
-            figures = {f"{row.label} k={size}": found[-1].cell.record["rate"]}
-            progress("sweeping places and sizes", number + 1, len(plan.cells), figures)
-    return found
-
-
-def _cell(
-    store: Store,
-    spec: Spec,
-    plan: Grid,
-    row: GridRow,
-    size: int,
-    drawn: _Data,
-    number: int,
-    progress: Told | None,
-) -> _Fitted:
-    settings = Settings(spec.fit.steps, spec.fit.lr, spec.fit.batch, spec.fit.starts)
-    what = {
-        "kind": "cell",
-        "hypothesis": drawn.source,
-        "algorithm": drawn.train.algorithm.fingerprint,
-        "network": row.site.network.fingerprint,
-        "data": {"seed": spec.seed, **spec.data.model_dump(mode="json")},
-        "fit": {"method": spec.fit.method, "seed": spec.seed, **asdict(settings)},
-        "variables": list(spec.claim.variables),
-        "joint": [list(names) for names in spec.claim.joint],
-        "place": row.label,
-        "size": size,
-        "commutes": __version__,
-        "torch": torch.__version__,
-    }
-    key = store.key(what)
-    if store.has(key):
-        return _Fitted(row, size, store.cell(key), None)
-    start = time.perf_counter()
-    alignment = fit(
-        _claim(plan, row, size, drawn.train.algorithm),
-        drawn.train,
-        select=drawn.select,
-        seed=spec.seed,
-        steps=settings.steps,
-        lr=settings.lr,
-        batch=settings.batch,
-        starts=settings.starts,
-        progress=_staged(progress, f"fitting cell {number + 1}, {row.label} k={size}"),
-    )
-    reached = evaluate(alignment, drawn.measured, census=spec.data.census, seed=spec.seed)
-    (subspace,) = alignment.featurizers
-    assert isinstance(subspace, Subspace)
-    sha = store.put_tensors(
-        {"reader": subspace.reader.cpu().numpy(), "writer": subspace.writer.cpu().numpy()}
-    )
-    record = _cell_record(reached) | {"history": dict(alignment.history)}
-    cell = store.put(what, record, tensors=(sha,), times={"seconds": time.perf_counter() - start})
-    return _Fitted(row, size, cell, alignment)
-
-
-def _claim(plan: Grid, row: GridRow, size: int, algorithm: Algorithm) -> Alignment:
-    rotation = Rotation(row.site)
-    slices = {v: rotation[i * size : (i + 1) * size] for i, v in enumerate(plan.variables)}
-    return Alignment(algorithm, slices)
-
-
-def _cell_record(reached: Evaluation) -> dict[str, Any]:
-    overall = reached.overall
-    measured = [(c.status == "gated", c.rate.rate) for c in reached.cells if c.rate is not None]
-    # One miss in a cell of a few pairs must not choose the place: such cells count only where there are no others.
-    lowest = min([r for gated, r in measured if gated] or [r for _, r in measured], default=float("nan"))
-    return {
-        "rate": overall.rate,
-        "low": overall.low,
-        "high": overall.high,
-        "n": overall.n,
-        "worst": lowest,
-        "floor": max(floor.rate for floor in reached.floors.values()),
-    }
-
-
-def _chosen(cells: list[_Fitted]) -> int:
-    return max(range(len(cells)), key=lambda i: (*cells[i].rank, -i))
-
-
-def _alignment(store: Store, plan: Grid, drawn: _Data, chosen: _Fitted) -> Alignment:
-    """The chosen claim, read from the store where this start did not fit it."""
-    if chosen.fitted is not None:
-        return chosen.fitted
-    arrays = store.tensors(chosen.cell.tensors[0])
-    subspace = Subspace(torch.from_numpy(arrays["reader"].copy()), torch.from_numpy(arrays["writer"].copy()))
-    claim = _claim(plan, chosen.row, chosen.size, drawn.train.algorithm)
-    return claim.with_maps(
-        [subspace.checked(f"cell {chosen.cell.key[:12]}")],
-        fitted_ids=drawn.train.input_ids,
-        selected_ids=None if drawn.select is None else drawn.select.input_ids,
-        history=chosen.cell.record["history"],
-    )
-
-
-def _selection(spec: Spec, cells: list[_Fitted], chosen: int) -> dict[str, Any]:
-    return {
-        "rows": list(dict.fromkeys(c.row.label for c in cells)),
-        "columns": list(spec.claim.sizes),
-        "cells": [
-            {
-                "row": c.row.label,
-                "column": c.size,
-                **{name: c.cell.record[name] for name in ("rate", "low", "high", "n", "floor")},
-                "status": "done",
-                "chosen": i == chosen,
-            }
-            for i, c in enumerate(cells)
-        ],
-        "label": "complete domain, in-sample" if spec.data.census else SELECTION,
-    }
-
-
-def _draw(out: Path, selection: Mapping[str, Any], chosen: _Fitted) -> dict[str, str]:
-    """Draw the sweep and the chosen fit as PNG and SVG; the SVG texts by name."""
-    figures = out / "figures"
-    figures.mkdir(exist_ok=True)
-    heat_map(selection, figures / "heat_map.png", figures / "heat_map.svg")
-    history = chosen.cell.record["history"]
-    curve = {
-        "label": f"{chosen.row.label}, k = {chosen.size}",
-        "loss": history["loss"],
-        "select": history["selection"],
-        "kept": history["chosen_step"],
-    }
-    fit_curves([curve], figures / "fit_curves.png", figures / "fit_curves.svg")
-    return {name: (figures / f"{name}.svg").read_text() for name in ("heat_map", "fit_curves")}
-
-
-def _staged(progress: Told | None, stage: str) -> Callable[[int, int, Mapping[str, float]], None] | None:
-    if progress is None:
-        return None
-    return lambda step, steps, figures: progress(stage, step, steps, figures)

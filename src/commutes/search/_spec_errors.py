@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import json
 import types
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from typing import Annotated, Any, Union, get_args, get_origin
 
 from pydantic import BaseModel, ValidationError
 from pydantic_core import ErrorDetails
 
 from commutes.errors import SpecError, similar
+from commutes.search._spec_part import TAGS
 from commutes.search._toml import Key
 
 __all__ = ["first_error", "spelt"]
@@ -59,7 +60,8 @@ def _line(problem: ErrorDetails, lines: Mapping[Key, tuple[int, ...]]) -> int:
 
 
 def _key(problem: ErrorDetails) -> Key:
-    return tuple(str(part) for part in problem["loc"])
+    # What pydantic adds to the keys of the file: the kind of a value, and that the key itself is meant.
+    return tuple(str(part) for part in problem["loc"] if part not in (*TAGS, "[key]"))
 
 
 def _describe(
@@ -175,7 +177,7 @@ def spelt(key: Key) -> str:
 
 
 def _expected(key: Key, model: type[BaseModel]) -> str:
-    names = [part for part in key if not part.isdigit()]
+    names = list(_declared(model, tuple(part for part in key if not part.isdigit())))
     owner, last = model, len(names)
     for depth, name in enumerate(names, start=1):
         found = owner.model_fields.get(name)
@@ -189,15 +191,29 @@ def _expected(key: Key, model: type[BaseModel]) -> str:
 
 
 def _model_at(model: type[BaseModel], key: Key) -> type[BaseModel]:
-    for name in key:
+    names = list(_declared(model, key))
+    for name in names:
         inner = _inner_model(model.model_fields[name].annotation)
         assert inner is not None, "only tables with declared keys forbid others"
         model = inner
     return model
 
 
+def _declared(model: type[BaseModel], key: Key) -> Iterator[str]:
+    """The names of a key that the tables declare: where a table's keys are the user's own, those are left out."""
+    names = iter(key)
+    for name in names:
+        yield name
+        field = model.model_fields.get(name)
+        if field is None:
+            return
+        if get_origin(field.annotation) is dict:
+            next(names, None)
+        model = _inner_model(field.annotation) or model
+
+
 def _inner_model(annotation: Any) -> type[BaseModel] | None:
-    if get_origin(annotation) in (Annotated, Union, types.UnionType):
+    if get_origin(annotation) in (Annotated, Union, types.UnionType, dict):
         return next((found for part in get_args(annotation) if (found := _inner_model(part))), None)
     return annotation if isinstance(annotation, type) and issubclass(annotation, BaseModel) else None
 
@@ -206,7 +222,8 @@ def _all_keys(model: type[BaseModel], prefix: Key = ()) -> list[Key]:
     keys: list[Key] = []
     for name, entry in model.model_fields.items():
         keys.append((*prefix, name))
-        inner = _inner_model(entry.annotation)
+        # A table under names of the user's own has no place that could be named.
+        inner = None if get_origin(entry.annotation) is dict else _inner_model(entry.annotation)
         if inner is not None:
             keys += _all_keys(inner, (*prefix, name))
     return keys
