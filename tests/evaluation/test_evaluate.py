@@ -209,7 +209,7 @@ def test_natural_is_none_where_an_answer_of_a_stratum_was_not_measured():
 
 
 def test_the_random_floor_is_as_uncertain_as_its_draws_are_few():
-    from commutes.evaluation._evaluation import _floor_rate
+    from commutes.evaluation._floors import floor_rate
     from commutes.stats import mean_interval
 
     algorithm = equality(6)
@@ -217,14 +217,14 @@ def test_the_random_floor_is_as_uncertain_as_its_draws_are_few():
     drawn = np.zeros((5, 800), dtype=bool)
     for draw, hits in enumerate((80, 240, 400, 560, 720)):
         drawn[draw, np.random.default_rng(draw).permutation(800)[:hits]] = True
-    found, spread = _floor_rate(drawn, pairs), mean_interval(drawn.mean(axis=1), limits=(0, 1))
+    found, spread = floor_rate(drawn, pairs), mean_interval(drawn.mean(axis=1), limits=(0, 1))
     assert (found.hits, found.n, found.clusters) == (2000, 4000, 5)
     assert found.low <= spread.low
     assert found.high >= spread.high
     assert found.lower <= spread.lower
     assert found.upper >= spread.upper
-    alike = _floor_rate(np.repeat(drawn[2:3], 5, axis=0), pairs)
-    single = _floor_rate(drawn[2:3], pairs)
+    alike = floor_rate(np.repeat(drawn[2:3], 5, axis=0), pairs)
+    single = floor_rate(drawn[2:3], pairs)
     # Draws that agree leave what the pairs leave open, which five times the same pairs do not narrow.
     assert alike.high - alike.low == pytest.approx(single.high - single.low, rel=0.1)
 

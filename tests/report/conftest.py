@@ -119,6 +119,17 @@ def sample_evaluation() -> dict[str, Any]:
         },
         "not_excluded": {name: [] for name in names},
         "self_checks": {"base onto itself": 0.0, "whole swap of what is read": rate(256, 256)},
+        "candidates": None,
+    }
+
+
+def sample_candidates(n: int) -> dict[str, Any]:
+    return {
+        "answers": 10,
+        "accuracy": rate(2 * n, 2 * n),
+        "overall": rate(3600, n),
+        "effective": rate(1990, 2000),
+        "floors": {"do nothing": rate(1700, n), "random subspace": rate(5 * 1800, 5 * n)},
     }
 
 
@@ -324,6 +335,11 @@ def report() -> dict[str, Any]:
 @pytest.fixture
 def evaluation() -> dict[str, Any]:
     return copy.deepcopy(sample_evaluation())
+
+
+@pytest.fixture
+def candidates(evaluation) -> dict[str, Any]:
+    return sample_candidates(evaluation["n"])
 
 
 @pytest.fixture

@@ -277,3 +277,15 @@ def test_self_checks_say_what_their_figures_are(evaluation):
     flat = " ".join(evaluation_table(evaluation).split())
     words = "base onto itself, largest difference 1.5e-07; whole swap of what is read, 1.000; other, not run"
     assert f"self checks: {words}" in flat
+
+
+def test_candidates_stand_beside_the_iia(evaluation, candidates):
+    evaluation["candidates"] = candidates
+    said = " ".join(evaluation_table(evaluation).split())
+    assert (
+        "among candidates .988 [.984, .991] 3,642 no IIA: by argmax over the 10 candidate answers, all pairs; "
+        "effective .995, behaviour 1.000, do nothing .467, random subspace .494"
+    ) in said
+    evaluation["candidates"]["answers"] = 0
+    with pytest.raises(ArtefactError, match=r"candidates\.answers"):
+        evaluation_table(evaluation)

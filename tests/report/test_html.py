@@ -148,3 +148,10 @@ def test_the_figures_of_the_package_can_stand_in_the_page(report, build_selectio
     page = html(report, figures={"heat_map": (tmp_path / "a.svg").read_text(encoding="utf-8")})
     assert ">.830</text>" in page
     assert "<!DOCTYPE svg" not in page
+
+
+def test_candidates_stand_on_the_page(report, candidates):
+    words = "by argmax over the 10 candidate answers"
+    assert words not in html(report)
+    report["evaluation"]["candidates"] = candidates
+    assert words in html(report)

@@ -1,9 +1,11 @@
 """Interchange-intervention accuracy and its companions."""
 
+from commutes.evaluation._among import Among
 from commutes.evaluation._answers import (
     OTHER,
     Answers,
     Candidates,
+    Outcome,
     answers_of,
     candidates_of,
     hits,
@@ -14,18 +16,22 @@ from commutes.evaluation._floors import not_excluded, random_maps
 from commutes.evaluation._looks import look, looks
 from commutes.evaluation._predictions import Bench, behaviour, bench, clean_answers
 from commutes.evaluation._rates import GATED, Cell, Change, Worst, cell_rows, is_gated, rate_of
+from commutes.evaluation._scores import answer_scores
 
 __all__ = [
     "DRAWS",
     "GATED",
     "OTHER",
+    "Among",
     "Answers",
     "Bench",
     "Candidates",
     "Cell",
     "Change",
     "Evaluation",
+    "Outcome",
     "Worst",
+    "answer_scores",
     "answers_of",
     "behaviour",
     "bench",

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import NamedTuple
 
 import numpy as np
 import torch
@@ -10,10 +12,32 @@ from torch.nn.functional import cross_entropy
 
 from commutes.algorithm import Algorithm, Finite
 from commutes.errors import NetworkError
+from commutes.evaluation._scores import answer_scores
 from commutes.network import Network
 
 # An answer of the network that is no value of the algorithm's output: never a hit.
 OTHER = -1
+
+
+class Outcome(NamedTuple):
+    """What a network answered."""
+
+    answered: np.ndarray
+    """As an output column, by the argmax over everything that the network can answer.  # shape: (n,)"""
+    among: np.ndarray | None
+    """By the argmax over the candidate answers alone; None where the network can say nothing else."""
+
+    def take(self, rows: np.ndarray) -> Outcome:
+        """The answers at `rows`."""
+        return Outcome(self.answered[rows], None if self.among is None else self.among[rows])
+
+
+def joined(parts: Sequence[Outcome]) -> Outcome:
+    """Outcomes one after the other."""
+    among = [part.among for part in parts if part.among is not None]
+    return Outcome(
+        np.concatenate([part.answered for part in parts]), np.concatenate(among) if among else None
+    )
 
 
 @dataclass(frozen=True, eq=False)
@@ -44,6 +68,20 @@ class Answers:
         if isinstance(domain, Finite):
             return np.array([domain.code(v) if v in domain else OTHER for v in values], np.int64)
         return np.asarray(values, np.float64)
+
+    def among(self, logits: torch.Tensor) -> np.ndarray | None:
+        """The code of the candidate answer with the highest score, all its tokens together.  # shape: (n,)
+
+        None where the candidates are all that the network can say, or it has a custom `decode=`.
+        """
+        if self.spelling is None or self.network.language is None:
+            return None
+        spelling = torch.from_numpy(self.spelling).to(logits.device)
+        return answer_scores(logits, spelling).argmax(dim=-1).cpu().numpy()
+
+    def outcome(self, logits: torch.Tensor) -> Outcome:
+        """Both readings of the same logits."""
+        return Outcome(self.decode(logits), self.among(logits))
 
     def match(self, answered: np.ndarray, expected: np.ndarray) -> np.ndarray:
         """Which answers are right.  # shape: (n,)"""
@@ -86,9 +124,7 @@ class Candidates:
         Args:
             logits: Of `columns` only, (n, columns) or (n, tokens, columns).
         """
-        tokens = logits.unsqueeze(1) if logits.ndim == 2 else logits
-        index = self.index.to(logits.device)
-        return torch.stack([tokens[:, t, index[:, t]] for t in range(index.shape[1])]).sum(dim=0)
+        return answer_scores(logits, self.index.to(logits.device))
 
     def losses(self, logits: torch.Tensor, codes: torch.Tensor) -> torch.Tensor:
         """Cross-entropy of every row to its output code, over the answers alone.  # shape: (n,)"""

@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-import math
-from collections.abc import Mapping
-from dataclasses import asdict, dataclass, replace
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass
 from typing import Any, Literal
 
 import numpy as np
@@ -14,7 +13,9 @@ from commutes.alignment import Alignment
 from commutes.counterfactuals import Counterfactuals
 from commutes.engine import BUDGET
 from commutes.errors import DataError, EngineError
-from commutes.evaluation._floors import floors, not_excluded
+from commutes.evaluation._among import Among, among
+from commutes.evaluation._answers import Outcome
+from commutes.evaluation._floors import floor_rate, floors, not_excluded, random_maps
 from commutes.evaluation._looks import look
 from commutes.evaluation._predictions import Bench, bench
 from commutes.evaluation._rates import (
@@ -33,7 +34,7 @@ from commutes.evaluation._rates import (
 from commutes.evaluation._second import answered_by_pyvene
 from commutes.evaluation._selfchecks import self_checks
 from commutes.report import evaluation_table
-from commutes.stats import Rate, mean_interval, rate
+from commutes.stats import Rate, rate
 
 Engine = Literal["commutes", "pyvene"]
 
@@ -69,6 +70,8 @@ class Evaluation:
     floors: Mapping[str, Rate]
     not_excluded: Mapping[str, list[str]]
     self_checks: Mapping[str, float | Rate | None]
+    among: Among | None
+    """The same by argmax over the candidate answers; None where they are all that the network can say."""
 
     @property
     def ungated(self) -> tuple[tuple[str, str], ...]:
@@ -105,6 +108,7 @@ class Evaluation:
             "self_checks": {
                 n: v.as_dict() if isinstance(v, Rate) else v for n, v in self.self_checks.items()
             },
+            "candidates": None if self.among is None else self.among.record(),
         }
 
     def __str__(self) -> str:
@@ -168,27 +172,27 @@ def measure(
     prepared = bench(alignment, pairs, budget=budget)
     checks = {}
     if engine == "pyvene":
-        answered, checks["pyvene beside this engine"] = answered_by_pyvene(alignment, prepared)
+        outcome, checks["pyvene beside this engine"] = answered_by_pyvene(alignment, prepared)
         label = _with(label, "through pyvene")
     else:
-        answered = prepared.answered(alignment.featurizers)
+        outcome = prepared.outcome(alignment.featurizers)
     checks = self_checks(alignment, prepared) | checks
-    beside = floors(alignment, prepared, draws=DRAWS, seed=seed)
-    return _measured(alignment, prepared, answered, beside, checks, label=label, target=target)
+    drawn = [prepared.outcome(random_maps(alignment, [seed, draw])) for draw in range(DRAWS)]
+    return _measured(prepared, outcome, drawn, checks, label=label, target=target)
 
 
 def _measured(
-    alignment: Alignment,
     prepared: Bench,
-    answered: np.ndarray,
-    beside: Mapping[str, np.ndarray],
+    outcome: Outcome,
+    drawn: Sequence[Outcome],
     checks: Mapping[str, float | Rate | None],
     *,
     label: str,
     target: float,
 ) -> Evaluation:
-    pairs = prepared.pairs
+    pairs, answered = prepared.pairs, outcome.answered
     hits = prepared.answers.match(answered, pairs.expected)
+    beside = floors(prepared, prepared.clean, [one.answered for one in drawn])
     found = cells(hits, pairs, beside)
     effective = np.nonzero(pairs.effective)[0]
     by_swap = {swap.label: np.nonzero(pairs.swap == i)[0] for i, swap in enumerate(pairs.swaps)}
@@ -207,9 +211,10 @@ def _measured(
         variables={name: rate_of(hits, pairs, rows) for name, rows in by_swap.items()},
         transitions=tuple(transitions(hits, pairs)),
         directions=tuple(directions(hits, pairs)),
-        floors={name: _floor_rate(drawn, pairs) for name, drawn in beside.items()},
+        floors={name: floor_rate(drawn, pairs) for name, drawn in beside.items()},
         not_excluded=not_excluded(pairs, target),
         self_checks=checks,
+        among=among(prepared, outcome, drawn),
     )
 
 
@@ -241,25 +246,6 @@ def label_of(alignment: Alignment, pairs: Counterfactuals, *, census: bool) -> s
 
 def _with(label: str, words: str) -> str:
     return f"{label}, {words}" if label else words
-
-
-def _floor_rate(drawn: np.ndarray, pairs: Counterfactuals) -> Rate:
-    """The rate over all draws; of several draws with the spread between them and that over pairs in quadrature."""
-    # The draws of one pair share its inputs, and so a cluster.
-    total = rate(drawn.reshape(-1), np.tile(pairs.members, (len(drawn), 1)), census=pairs.complete)
-    if len(drawn) == 1:
-        return total
-    # All pairs may be there, but never all subspaces.
-    spread, mean = mean_interval(drawn.mean(axis=1), limits=(0, 1)), total.rate
-    return replace(
-        total,
-        low=max(0.0, mean - math.hypot(mean - total.low, mean - spread.low)),
-        high=min(1.0, mean + math.hypot(total.high - mean, spread.high - mean)),
-        lower=max(0.0, mean - math.hypot(mean - total.lower, mean - spread.lower)),
-        upper=min(1.0, mean + math.hypot(total.upper - mean, spread.upper - mean)),
-        method="dyadic" if total.method == "census" else total.method,
-        clusters=len(drawn),
-    )
 
 
 def _first(value: tuple[float, float, float] | None) -> float | None:

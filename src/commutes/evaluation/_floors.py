@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
+from dataclasses import replace
 
 import numpy as np
 import torch
@@ -14,26 +16,24 @@ from commutes.engine import Featurizer
 from commutes.evaluation._predictions import Bench
 from commutes.evaluation._rates import cell_rows, is_gated
 from commutes.features import Neurons, random_raw, rotation
+from commutes.stats import Rate, mean_interval, rate
 
 DO_NOTHING, CONSTANT, RANDOM = "do nothing", "best constant", "random subspace"
 
 
-def floors(alignment: Alignment, bench: Bench, *, draws: int, seed: int) -> dict[str, np.ndarray]:
+def floors(bench: Bench, clean: np.ndarray, drawn: Sequence[np.ndarray]) -> dict[str, np.ndarray]:
     """Per floor, the hits of each pair, one row a draw.  # shape of each: (draws, n)
 
     Args:
-        alignment: Whose sites and sizes the random subspaces have.
         bench: The prepared pairs.
-        draws: Random subspaces.
-        seed: Of the draws.
+        clean: The network's own answer to every distinct input, as an output column.
+        drawn: What it answers to every pair through each random subspace.
     """
-    pairs = bench.pairs
-    nothing = bench.answers.match(bench.clean[pairs.base], pairs.expected)
-    random = [bench.hits(random_maps(alignment, [seed, draw])) for draw in range(draws)]
+    pairs, match = bench.pairs, bench.answers.match
     return {
-        DO_NOTHING: nothing[None],
+        DO_NOTHING: match(clean[pairs.base], pairs.expected)[None],
         CONSTANT: best_constant(pairs)[None],
-        RANDOM: np.stack(random),
+        RANDOM: np.stack([match(answered, pairs.expected) for answered in drawn]),
     }
 
 
@@ -50,6 +50,25 @@ def random_maps(alignment: Alignment, seed: Sequence[int]) -> list[Featurizer]:
             chosen = rng.permutation(group.width)[: group.dimension]
             maps.append(Neurons(torch.from_numpy(chosen).to(device)))
     return maps
+
+
+def floor_rate(drawn: np.ndarray, pairs: Counterfactuals) -> Rate:
+    """The rate over all draws; of several draws with the spread between them and that over pairs in quadrature."""
+    # The draws of one pair share its inputs, and so a cluster.
+    total = rate(drawn.reshape(-1), np.tile(pairs.members, (len(drawn), 1)), census=pairs.complete)
+    if len(drawn) == 1:
+        return total
+    # All pairs may be there, but never all subspaces.
+    spread, mean = mean_interval(drawn.mean(axis=1), limits=(0, 1)), total.rate
+    return replace(
+        total,
+        low=max(0.0, mean - math.hypot(mean - total.low, mean - spread.low)),
+        high=min(1.0, mean + math.hypot(total.high - mean, spread.high - mean)),
+        lower=max(0.0, mean - math.hypot(mean - total.lower, mean - spread.lower)),
+        upper=min(1.0, mean + math.hypot(total.upper - mean, spread.upper - mean)),
+        method="dyadic" if total.method == "census" else total.method,
+        clusters=len(drawn),
+    )
 
 
 def same_answers(pairs: Counterfactuals, first: np.ndarray, second: np.ndarray) -> np.ndarray:

@@ -12,7 +12,7 @@ from commutes.alignment import Alignment
 from commutes.counterfactuals import Counterfactuals
 from commutes.engine import BUDGET, Featurizer, Prepared, forward, prepare
 from commutes.errors import EngineError
-from commutes.evaluation._answers import Answers, answers_of
+from commutes.evaluation._answers import Answers, Outcome, answers_of, joined
 from commutes.network import Inputs, Network
 
 
@@ -24,11 +24,16 @@ class Bench:
     prepared: Prepared
     answers: Answers
     masks: tuple[torch.Tensor, ...]
-    clean: np.ndarray
-    """The network's own answer to every distinct input, as an output column."""
+    unedited: Outcome
+    """The network's own answer to every distinct input."""
 
-    def answered(self, featurizers: Sequence[Featurizer]) -> np.ndarray:
-        """The network's answer to every pair after the interchange, as an output column.  # shape: (n,)"""
+    @property
+    def clean(self) -> np.ndarray:
+        """The network's own answer to every distinct input, as an output column.  # shape: (m,)"""
+        return self.unedited.answered
+
+    def outcome(self, featurizers: Sequence[Featurizer]) -> Outcome:
+        """The network's answer to every pair after the interchange."""
         found = []
         base, source = torch.from_numpy(self.pairs.base), torch.from_numpy(self.pairs.source)
         chunk = self.prepared.network.chunk
@@ -37,8 +42,12 @@ class Bench:
                 rows = slice(start, start + chunk)
                 batch = self.prepared.batch(base[rows], source[rows])
                 logits = self.prepared.logits(batch, featurizers, [m[rows] for m in self.masks])
-                found.append(self.answers.decode(logits))
-        return np.concatenate(found)
+                found.append(self.answers.outcome(logits))
+        return joined(found)
+
+    def answered(self, featurizers: Sequence[Featurizer]) -> np.ndarray:
+        """The network's answer to every pair after the interchange, as an output column.  # shape: (n,)"""
+        return self.outcome(featurizers).answered
 
     def hits(self, featurizers: Sequence[Featurizer]) -> np.ndarray:
         """Which pairs come out as the algorithm says.  # shape: (n,)"""
@@ -55,7 +64,8 @@ def bench(alignment: Alignment, pairs: Counterfactuals, *, budget: int = BUDGET)
     network = alignment.network
     prepared = prepare(network, alignment.algorithm.arrays(pairs.inputs), alignment.sites, budget=budget)
     answers = answers_of(network, alignment.algorithm)
-    return Bench(pairs, prepared, answers, tuple(alignment.masks(pairs)), clean_answers(prepared, answers))
+    unedited = _unedited(network, prepared.inputs, answers)
+    return Bench(pairs, prepared, answers, tuple(alignment.masks(pairs)), unedited)
 
 
 def clean_answers(prepared: Prepared, answers: Answers) -> np.ndarray:
@@ -64,7 +74,7 @@ def clean_answers(prepared: Prepared, answers: Answers) -> np.ndarray:
     Raises:
         EngineError: Logits that are not finite; the first such example is named.
     """
-    return _unedited(prepared.network, prepared.inputs, answers)
+    return _unedited(prepared.network, prepared.inputs, answers).answered
 
 
 def behaviour(network: Network, pairs: Counterfactuals) -> np.ndarray:
@@ -81,10 +91,10 @@ def behaviour(network: Network, pairs: Counterfactuals) -> np.ndarray:
     network.check_mode()
     answers = answers_of(network, pairs.algorithm)
     inputs = network.encode(pairs.algorithm.arrays(pairs.inputs))
-    return answers.match(_unedited(network, inputs, answers), pairs.answers)
+    return answers.match(_unedited(network, inputs, answers).answered, pairs.answers)
 
 
-def _unedited(network: Network, inputs: Inputs, answers: Answers) -> np.ndarray:
+def _unedited(network: Network, inputs: Inputs, answers: Answers) -> Outcome:
     found, chunk = [], network.chunk
     with torch.no_grad():
         for start in range(0, inputs.n, chunk):
@@ -99,5 +109,5 @@ def _unedited(network: Network, inputs: Inputs, answers: Answers) -> np.ndarray:
                     expected="finite logits",
                     fix="run the network on that example alone; the intervention is not at fault",
                 )
-            found.append(answers.decode(logits))
-    return np.concatenate(found)
+            found.append(answers.outcome(logits))
+    return joined(found)

@@ -7,15 +7,16 @@ import torch
 
 from commutes.alignment import Alignment, exchange
 from commutes.errors import EngineError
+from commutes.evaluation._answers import Outcome, joined
 from commutes.evaluation._predictions import Bench
 from commutes.evaluation._selfchecks import INPUTS, ROUNDING
 
 
-def answered_by_pyvene(alignment: Alignment, bench: Bench) -> tuple[np.ndarray, float]:
+def answered_by_pyvene(alignment: Alignment, bench: Bench) -> tuple[Outcome, float]:
     """The network's answer to every pair, and how far any logit is from the engine's on the pairs compared.
 
     Returns:
-        Answers as an output column, (n,), and the largest difference of a logit, on `INPUTS` pairs per swapped set.
+        The answers, and the largest difference of a logit, on `INPUTS` pairs per swapped set.
 
     Raises:
         EngineError: pyvene cannot run the interchange as declared, or answers otherwise than the engine.
@@ -32,10 +33,9 @@ def answered_by_pyvene(alignment: Alignment, bench: Bench) -> tuple[np.ndarray, 
             if swap not in compared:
                 compared.add(swap)
                 worst = max(worst, _difference(alignment, bench, rows[:INPUTS], logits[:INPUTS]))
-            found.append(bench.answers.decode(logits))
+            found.append(bench.answers.outcome(logits))
             order.append(rows)
-    answered = np.concatenate(found)
-    return answered[np.argsort(np.concatenate(order))], worst
+    return joined(found).take(np.argsort(np.concatenate(order))), worst
 
 
 def _difference(alignment: Alignment, bench: Bench, rows: np.ndarray, theirs: torch.Tensor) -> float:

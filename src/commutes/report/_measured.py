@@ -253,7 +253,19 @@ def _summary_rows(e: EvaluationRecord) -> list[list[str]]:
         ["overall", *_figures(e.overall), "all pairs as drawn"],
         ["natural", *natural, "weighted as the distribution has them"],
         ["effective", *_figures(e.effective), "pairs whose answer the swap must change"],
+        *_candidate_rows(e),
     ]
+
+
+def _candidate_rows(e: EvaluationRecord) -> list[list[str]]:
+    """The same by argmax over the candidate answers, where the network can say more than these."""
+    found = e.candidates
+    if found is None:
+        return []
+    told = {"effective": found.effective, "behaviour": found.accuracy, **found.floors}
+    beside = ", ".join(f"{clean(name)} {share(one.rate)}" for name, one in told.items() if one is not None)
+    words = f"no IIA: by argmax over the {plural(found.answers, 'candidate answer')}, all pairs; {beside}"
+    return [["among candidates", *_figures(found.overall), words]]
 
 
 def _swap_rows(e: EvaluationRecord) -> list[list[str]]:

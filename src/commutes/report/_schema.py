@@ -8,6 +8,7 @@ from pydantic import BaseModel, ConfigDict, Field, JsonValue, model_validator
 
 __all__ = [
     "FORMAT",
+    "CandidatesRecord",
     "CellRecord",
     "CheckRecord",
     "ClaimRecord",
@@ -118,6 +119,16 @@ class TransitionRecord(_Record):
     rate: RateRecord
 
 
+class CandidatesRecord(_Record):
+    """The same pairs by argmax over the candidate answers only: beside the IIA, and no gate takes it."""
+
+    answers: int = Field(ge=1)
+    accuracy: RateRecord
+    overall: RateRecord
+    effective: RateRecord
+    floors: dict[str, RateRecord | None]
+
+
 class EvaluationRecord(_Record):
     """What `evaluate` measured on one part of the data."""
 
@@ -139,6 +150,8 @@ class EvaluationRecord(_Record):
     floors: dict[str, RateRecord | None]
     not_excluded: dict[str, tuple[str, ...]]
     self_checks: dict[str, RateRecord | float | None]
+    candidates: CandidatesRecord | None = None
+    """None where the answers are all that the network can say."""
 
 
 class VariableRecord(_Record):
