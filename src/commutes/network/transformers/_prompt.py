@@ -127,19 +127,17 @@ def tokenised(tokenizer: Any, filled: Sequence[Filled], *, special: bool) -> lis
         verbose=False,
     )
     return [
-        Tokens(tuple(ids), tuple(_covered(span, prompt) for span in spans), prompt.text)
+        Tokens(tuple(ids), _covered(spans, prompt), prompt.text)
         for ids, spans, prompt in zip(coded["input_ids"], coded["offset_mapping"], filled, strict=True)
     ]
 
 
-def _covered(span: tuple[int, int], prompt: Filled) -> tuple[int, ...]:
-    """The pieces of which a token holds characters. Blanks count only where there is nothing else."""
-    start, stop = span
-    if start == stop:
-        return ()
-    solid = [i for i in range(start, stop) if not prompt.text[i].isspace()] or [start]
-    return tuple(
-        number
-        for number, (first, behind) in enumerate(prompt.spans)
-        if any(first <= i < behind for i in solid)
-    )
+def _covered(spans: Sequence[tuple[int, int]], prompt: Filled) -> tuple[tuple[int, ...], ...]:
+    """Per token the pieces of which it holds characters. Blanks count only where there is nothing else."""
+    owner = {i: number for number, (first, behind) in enumerate(prompt.spans) for i in range(first, behind)}
+    blank = [character.isspace() for character in prompt.text]
+    found = []
+    for start, stop in spans:
+        solid = [i for i in range(start, stop) if not blank[i]] or range(start, min(start + 1, stop))
+        found.append(tuple(sorted({owner[i] for i in solid if i in owner})))
+    return tuple(found)
