@@ -86,3 +86,13 @@ def job(record: dict[str, Any], monkeypatch: pytest.MonkeyPatch) -> FakeJob:
     fake = FakeJob(record)
     monkeypatch.setattr(commutes.search, "run", fake, raising=False)
     return fake
+
+
+@pytest.fixture
+def language_project(tmp_path: Path, counting_model: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """The folder of a user's project about a language model, and the current one; its spec is counting.toml."""
+    from tests.counting import project as made
+
+    folder = made(tmp_path / "counting", counting_model).parent
+    monkeypatch.chdir(folder)
+    return folder

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import json
+import re
 import subprocess
 import sys
 
@@ -192,3 +193,32 @@ def test_hostile_names_are_shown_as_text(command, project):
     file.write_text(file.read_text().replace('Algorithm("gate")', 'Algorithm("ga\\u202ete")'))
     ended = command("check", "and_or.toml")
     assert "\u202e" not in ended.out + ended.err
+
+
+def test_a_sweep_of_a_language_model_is_checked_on_every_prompt(command, language_project):
+    ended = command("check", "counting.toml")
+    assert (ended.status, ended.err) == (0, "")
+    assert "as it was loaded: every place exists and is wide enough" in ended.out
+    assert "block_output of layer 1 at last" in ended.out
+    inputs = re.findall(r"pairs of (\d+) inputs", ended.out)
+    assert f"prompts    every position is found in all {sum(map(int, inputs))} prompts" in ended.out
+    assert "sweep      4 places x 2 sizes = 8 cells" in ended.out
+
+
+def test_a_long_sweep_is_shown_by_its_ends(command, language_project):
+    positions = 'claim.positions=["{a[first]}", "{a[last]}", -4, "{b[first]}", "{b[last]}", "last", -6]'
+    ended = command("check", "counting.toml", "--set", positions)
+    assert ended.status == 0
+    shown = [line for line in ended.out.splitlines() if "block_output of layer" in line]
+    assert len(shown) == 11
+    assert "           ... 3 more" in ended.out.splitlines()
+
+
+def test_a_number_in_prompts_of_different_length_is_told_by_check(command, language_project):
+    uneven = ("--set", 'network.template="{a}+{b}="', "--set", "claim.positions=[1]")
+    ended = command("check", "counting.toml", *uneven)
+    assert ended.status == 2
+    assert "error: a number means different tokens in prompts of different length\n" in ended.err
+    assert "where:    --set claim.positions=[1]; position 1, examples" in ended.err
+    # What could be said before is said.
+    assert "coverage" in ended.out
