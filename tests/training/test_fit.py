@@ -15,7 +15,7 @@ from torch import nn
 
 from commutes import Alignment, Coordinates, Network, Rotation, counterfactuals, evaluate, fit, fit_many
 from commutes.errors import DataError, FitError, NetworkError
-from commutes.features import Neurons, orthonormal
+from commutes.features import Neurons, Oblique, orthonormal
 from commutes.training import Settings
 from tests.planted import EQUALITY, QUICK, ROOT, equality, joined, planted
 
@@ -524,3 +524,12 @@ def test_a_cell_of_three_pairs_chooses_no_step_where_others_are_gated(n):
     sizes = sorted(len(rows) for rows in chosen.rows[0])
     assert len(sizes) == (7 if n == 800 else 8)
     assert (sizes[0] == 3) == (n == 80)
+
+
+def test_a_family_that_is_not_fitted_is_refused_before_the_work(case):
+    oblique = Oblique(case.network.site("site"))
+    left, right = case.algorithm["left"], case.algorithm["right"]
+    claim = Alignment(case.algorithm, {left: oblique[:1], right: oblique[1:2]})
+    said = message(FitError, lambda: fit(claim, case.parts[0], seed=0))
+    assert "maps of this family are not found by descent" in said
+    assert "alignment.with_maps" in said

@@ -7,7 +7,6 @@ from collections.abc import Sequence
 from dataclasses import replace
 
 import numpy as np
-import torch
 
 from commutes.algorithm import Finite
 from commutes.alignment import Alignment
@@ -15,7 +14,7 @@ from commutes.counterfactuals import Counterfactuals, best_constant
 from commutes.engine import Featurizer
 from commutes.evaluation._predictions import Bench
 from commutes.evaluation._rates import cell_rows, is_gated
-from commutes.features import Neurons, random_raw, rotation
+from commutes.features import random_raw, rotation
 from commutes.stats import Rate, mean_interval, rate
 
 DO_NOTHING, CONSTANT, RANDOM = "do nothing", "best constant", "random subspace"
@@ -38,7 +37,7 @@ def floors(bench: Bench, clean: np.ndarray, drawn: Sequence[np.ndarray]) -> dict
 
 
 def random_maps(alignment: Alignment, seed: Sequence[int]) -> list[Featurizer]:
-    """Uniformly random subspaces (random neurons where the map is one of neurons) of the alignment's sizes."""
+    """Uniformly random subspaces (random neurons or latents where nothing is learnt) of the alignment's sizes."""
     rng = np.random.default_rng(seed)
     device = alignment.network.device
     maps: list[Featurizer] = []
@@ -47,8 +46,10 @@ def random_maps(alignment: Alignment, seed: Sequence[int]) -> list[Featurizer]:
             raw = random_raw(group.width, group.dimension, int(rng.integers(2**62)))
             maps.append(rotation(raw.to(device)))
         else:
-            chosen = rng.permutation(group.width)[: group.dimension]
-            maps.append(Neurons(torch.from_numpy(chosen).to(device)))
+            chosen = rng.permutation(group.features.size(group.width))[: group.dimension]
+            given = group.features.given(chosen.tolist(), device)
+            assert given is not None
+            maps.append(given)
     return maps
 
 

@@ -7,7 +7,7 @@ import json
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol, runtime_checkable
 
 import numpy as np
 import torch
@@ -18,7 +18,7 @@ from commutes.counterfactuals import Counterfactuals
 from commutes.engine import Featurizer
 from commutes.errors import ArtefactError
 from commutes.evaluation import look, looks
-from commutes.features import Neurons, Subspace
+from commutes.features import Latents
 from commutes.report import read_bytes, write_text
 from commutes.robustness._case import Thresholds
 from commutes.training import Settings
@@ -180,14 +180,26 @@ def _maps_hashes(alignment: Alignment) -> list[str]:
     ]
 
 
+@runtime_checkable
+class _Saved(Protocol):
+    """Maps and dictionaries that say what a file of them must hold."""
+
+    def tensors(self) -> Mapping[str, torch.Tensor]: ...
+
+
+def _tensors(featurizer: object) -> dict[str, torch.Tensor]:
+    """Everything that a map is made of; of latents also the dictionary, of an unknown map nothing."""
+    own = dict(featurizer.tensors()) if isinstance(featurizer, _Saved) else {}
+    if isinstance(featurizer, Latents):
+        inner = featurizer.dictionary.tensors() if isinstance(featurizer.dictionary, _Saved) else {}
+        own = {"index": featurizer.index} | {f"dictionary.{name}": tensor for name, tensor in inner.items()}
+    return own
+
+
 def _map_hash(where: object, featurizer: Featurizer) -> str:
     digest = hashlib.sha256(json.dumps(where).encode())
-    tensors: list[torch.Tensor] = []
-    if isinstance(featurizer, Subspace):
-        tensors = [featurizer.reader, featurizer.writer]
-    elif isinstance(featurizer, Neurons):
-        tensors = [featurizer.index]
-    for tensor in tensors:
+    for name, tensor in _tensors(featurizer).items():
+        digest.update(name.encode())
         digest.update(str((tuple(tensor.shape), tensor.dtype)).encode())
         digest.update(tensor.detach().cpu().contiguous().numpy().tobytes())
     return digest.hexdigest()

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass
-from typing import Any, get_args
+from typing import Any
 
 import numpy as np
 import torch
@@ -18,33 +18,14 @@ import torch
 from commutes.alignment import Alignment
 from commutes.counterfactuals import Counterfactuals
 from commutes.engine import BUDGET
-from commutes.errors import DataError, FitError, is_out_of_memory, memory_error
+from commutes.errors import FitError, is_out_of_memory, memory_error
 from commutes.features import random_raw
 from commutes.training._cohort import Cohort, cohort
 from commutes.training._members import Banks, Objective
 from commutes.training._selection import PERFECT, Selection
+from commutes.training._settings import Settings, check_claims
 
 Progress = Callable[[int, int, Mapping[str, float]], None]
-
-
-@dataclass(frozen=True)
-class Settings:
-    """How a fit is done. Nulls are fitted with the very same settings as the claim."""
-
-    steps: int = 1000
-    """Optimiser steps of Adam."""
-    lr: float = 1e-2
-    """Learning rate, falling by a cosine to a tenth of itself."""
-    batch: int = 256
-    """Pairs per step."""
-    starts: int = 3
-    """Random starts; the one that does best on the selection split is kept."""
-    every: int = 100
-    """Steps between measurements on the selection split; the best of them is kept (early stopping), and once every
-    claim has a start that is right on all of it the fit ends."""
-    objective: Objective = "vocabulary"
-    """Of a language model: cross-entropy over all that it can answer, or over the declared answers alone, which is
-    faster, as the rest of the vocabulary is not computed. What is measured is the argmax over all in either case."""
 
 
 def fit(
@@ -115,7 +96,7 @@ def fit_many(
     settings = settings or Settings()
     if isinstance(seed, bool) or not isinstance(seed, int) or seed < 0:
         raise FitError("seed is a whole number from 0", got=repr(seed), expected="such as seed=0")
-    _check(alignments, trains, selects, settings)
+    check_claims(alignments, trains, selects, settings)
     try:
         with _threads(1):
             # What is kept for the fit and for the choice lies in memory together.
@@ -264,67 +245,6 @@ def _finite(losses: torch.Tensor, raws: Sequence[torch.Tensor], step: int, setti
             expected="finite numbers",
             fix=f"lower the learning rate (it is {settings.lr:g})",
         )
-
-
-def _check(
-    alignments: Sequence[Alignment],
-    trains: Sequence[Counterfactuals],
-    selects: Sequence[Counterfactuals] | None,
-    settings: Settings,
-) -> None:
-    counts = [
-        ("steps", settings.steps),
-        ("batch", settings.batch),
-        ("starts", settings.starts),
-        ("every", settings.every),
-    ]
-    for name, value in counts:
-        if isinstance(value, bool) or not isinstance(value, int) or value < 1:
-            raise FitError(f"{name} is a count", got=repr(value), expected="a whole number from 1")
-    if settings.objective not in get_args(Objective):
-        raise FitError(
-            "no such objective",
-            got=repr(settings.objective),
-            expected=" or ".join(map(repr, get_args(Objective))),
-        )
-    rate = isinstance(settings.lr, int | float) and not isinstance(settings.lr, bool)
-    if not rate or not 0 < settings.lr < float("inf"):
-        raise FitError("lr is a learning rate", got=repr(settings.lr), expected="a finite number above 0")
-    if (
-        not alignments
-        or len(trains) != len(alignments)
-        or (selects is not None and len(selects) != len(alignments))
-    ):
-        raise FitError(
-            "every claim needs its own pairs",
-            got=f"{len(alignments)} alignments, {len(trains)} training parts",
-            expected="as many of each, and at least one",
-        )
-    for i, (alignment, train) in enumerate(zip(alignments, trains, strict=True)):
-        if not any(group.features.learnt for group in alignment.groups):
-            raise FitError(
-                "there is nothing to learn",
-                where=repr(alignment),
-                got="only slices of Coordinates",
-                expected="at least one slice of a Rotation",
-                fix="evaluate it as it is: neurons need no fit",
-            )
-        if not train.effective.any():
-            raise DataError(
-                "no training pair changes the answer",
-                got=f"{len(train):,} pairs, 0 effective",
-                expected="pairs whose expected answer is not the base's",
-                fix="a fit on these would learn to change nothing; draw other pairs",
-            )
-        if selects is not None:
-            shared = int(np.isin(selects[i].input_ids, train.input_ids).sum())
-            if shared:
-                raise DataError(
-                    "training and selection share inputs",
-                    got=f"{shared:,} of {len(selects[i].input_ids):,} selection inputs are in training",
-                    expected="disjoint inputs",
-                    fix="take both from one pairs.split(train=..., select=..., test=...)",
-                )
 
 
 class _threads:

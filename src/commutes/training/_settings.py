@@ -1,0 +1,115 @@
+"""How a fit is done, and what is refused before it."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import get_args
+
+import numpy as np
+
+from commutes.alignment import Alignment
+from commutes.counterfactuals import Counterfactuals
+from commutes.errors import DataError, FitError
+from commutes.features import Rotation
+from commutes.training._members import Objective
+
+
+@dataclass(frozen=True)
+class Settings:
+    """How a fit is done. Nulls are fitted with the very same settings as the claim."""
+
+    steps: int = 1000
+    """Optimiser steps of Adam."""
+    lr: float = 1e-2
+    """Learning rate, falling by a cosine to a tenth of itself."""
+    batch: int = 256
+    """Pairs per step."""
+    starts: int = 3
+    """Random starts; the one that does best on the selection split is kept."""
+    every: int = 100
+    """Steps between measurements on the selection split; the best of them is kept (early stopping), and once every
+    claim has a start that is right on all of it the fit ends."""
+    objective: Objective = "vocabulary"
+    """Of a language model: cross-entropy over all that it can answer, or over the declared answers alone, which is
+    faster, as the rest of the vocabulary is not computed. What is measured is the argmax over all in either case."""
+
+
+def check_claims(
+    alignments: Sequence[Alignment],
+    trains: Sequence[Counterfactuals],
+    selects: Sequence[Counterfactuals] | None,
+    settings: Settings,
+) -> None:
+    """Refuse before the long work what cannot be fitted, or chosen honestly.
+
+    Raises:
+        FitError: Nothing to learn, a family of maps that is not fitted, or settings out of range.
+        DataError: Training and selection share inputs, or no pair's answer changes.
+    """
+    _check_settings(settings)
+    if (
+        not alignments
+        or len(trains) != len(alignments)
+        or (selects is not None and len(selects) != len(alignments))
+    ):
+        raise FitError(
+            "every claim needs its own pairs",
+            got=f"{len(alignments)} alignments, {len(trains)} training parts",
+            expected="as many of each, and at least one",
+        )
+    for i, (alignment, train) in enumerate(zip(alignments, trains, strict=True)):
+        if not any(group.features.learnt for group in alignment.groups):
+            raise FitError(
+                "there is nothing to learn",
+                where=repr(alignment),
+                got="only slices of Coordinates",
+                expected="at least one slice of a Rotation",
+                fix="evaluate it as it is: neurons need no fit",
+            )
+        other = [g for g in alignment.groups if g.features.learnt and not isinstance(g.features, Rotation)]
+        if other:
+            raise FitError(
+                "maps of this family are not found by descent",
+                where=str(other[0].site),
+                got=str(other[0].features),
+                expected="a Rotation",
+                fix="find the map by a closed form and give it with alignment.with_maps([...])",
+            )
+        if not train.effective.any():
+            raise DataError(
+                "no training pair changes the answer",
+                got=f"{len(train):,} pairs, 0 effective",
+                expected="pairs whose expected answer is not the base's",
+                fix="a fit on these would learn to change nothing; draw other pairs",
+            )
+        if selects is not None:
+            shared = int(np.isin(selects[i].input_ids, train.input_ids).sum())
+            if shared:
+                raise DataError(
+                    "training and selection share inputs",
+                    got=f"{shared:,} of {len(selects[i].input_ids):,} selection inputs are in training",
+                    expected="disjoint inputs",
+                    fix="take both from one pairs.split(train=..., select=..., test=...)",
+                )
+
+
+def _check_settings(settings: Settings) -> None:
+    counts = [
+        ("steps", settings.steps),
+        ("batch", settings.batch),
+        ("starts", settings.starts),
+        ("every", settings.every),
+    ]
+    for name, value in counts:
+        if isinstance(value, bool) or not isinstance(value, int) or value < 1:
+            raise FitError(f"{name} is a count", got=repr(value), expected="a whole number from 1")
+    if settings.objective not in get_args(Objective):
+        raise FitError(
+            "no such objective",
+            got=repr(settings.objective),
+            expected=" or ".join(map(repr, get_args(Objective))),
+        )
+    rate = isinstance(settings.lr, int | float) and not isinstance(settings.lr, bool)
+    if not rate or not 0 < settings.lr < float("inf"):
+        raise FitError("lr is a learning rate", got=repr(settings.lr), expected="a finite number above 0")
