@@ -190,4 +190,4 @@ def _said(tokenizer: Any, *ids: int) -> str:
 
 
 def _ids(tokenizer: Any, text: str, *, special: bool) -> Ids:
-    return tokenised(tokenizer, [Filled(text, ())], special=special)[0].ids
+    return tokenised(tokenizer, [Filled(text, ((0, len(text)),))], special=special)[0].ids
