@@ -209,7 +209,8 @@ def test_a_square_rotation_moves_a_base_that_is_swapped_with_itself() -> None:
     algorithm, net = sums("gpt2"), M.network("gpt2", dtype=torch.float32)
     space = cm.Rotation(net.site("block_output", layer=1, position="last"))
     alignment = fitted(cm.Alignment(algorithm, {algorithm["left"]: space[:4]}), dtype=torch.float32)
-    found = cm.evaluate(alignment, cm.counterfactuals(algorithm, 6, seed=0))
+    pairs = cm.counterfactuals(algorithm, 6, seed=0, swap=[{algorithm["left"]}])
+    found = cm.evaluate(alignment, pairs)
     assert found.self_checks["base onto itself"] == 0
 
 
