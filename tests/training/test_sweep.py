@@ -218,3 +218,14 @@ def test_an_objective_that_there_is_not_is_refused() -> None:
     alignments, train, _ = setting("gpt2")
     with pytest.raises(cm.errors.FitError, match="no such objective"):
         cm.fit(alignments[0], train, seed=0, objective="margin")  # type: ignore[arg-type]
+
+
+def test_a_fit_says_what_its_runs_computed() -> None:
+    alignments, train, _ = setting("gpt2")
+    settings = Settings(steps=1, batch=4, starts=1)
+    said = [a.history["route"] for a in fit_many(alignments, [train] * 5, seed=0, settings=settings)]
+    assert said[0] == "cone: behind transformer.h.0, from position 5 on"
+    assert said[4] == "cone: from the first block, from position 1 on"
+    alignments, train, _ = setting("bert")
+    (found,) = fit_many(alignments[:1], [train], seed=0, settings=settings)
+    assert found.history["route"].endswith("; no cone: its attention goes both ways")

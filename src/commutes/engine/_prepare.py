@@ -19,6 +19,8 @@ from commutes.network import Inputs, Moment, Network, Place, Site
 # Bytes that cached activations may take, unless the caller says otherwise; beyond it they are recomputed.
 BUDGET = 2**30
 
+_NOTHING_SAVED = "the edits begin with the first block and token, or where there are no tokens"
+
 
 def prepare(
     network: Network,
@@ -84,9 +86,12 @@ def prepare_all(
         )
         for sites in alternatives
     ]
-    if network.language is not None and cone_certificate(network, inputs).holds:
+    if network.language is None:
+        return [_resumed(one, budget // len(prepared)) for one in prepared]
+    found = cone_certificate(network, inputs)
+    if found.holds:
         return _with_cones(prepared, roles[0], budget)
-    return [_resumed(one, budget // len(prepared)) for one in prepared]
+    return [_resumed(replace(one, refused=found.reason), budget // len(prepared)) for one in prepared]
 
 
 def _role(rows: np.ndarray | None, n: int) -> torch.Tensor:
@@ -97,6 +102,10 @@ def _with_cones(prepared: Sequence[Prepared], bases: torch.Tensor, budget: int) 
     """What all cones need of the base runs, kept once."""
     network, inputs = prepared[0].network, prepared[0].inputs
     origins = [_origin(one, bases) for one in prepared]
+    prepared = [
+        replace(one, refused=_NOTHING_SAVED) if origin is None else one
+        for one, origin in zip(prepared, origins, strict=True)
+    ]
     there = [origin for origin in origins if origin is not None]
     if not there:
         return [_resumed(one, budget // len(prepared)) for one in prepared]

@@ -62,6 +62,18 @@ class Prepared:
     """The block behind which edited runs resume in other networks; None where they run whole."""
     states: torch.Tensor | None = None
     """Output of that block for every input; None where runs are not resumed."""
+    refused: str = ""
+    """Why edited runs of a language model are no cones."""
+
+    @property
+    def route(self) -> str:
+        """What an edited run computes, in words."""
+        blocks = self.network.blocks
+        if self.cone is not None:
+            behind = f"behind {blocks[self.cone.block]}" if self.cone.block >= 0 else "from the first block"
+            return f"cone: {behind}, from position {self.cone.start} on"
+        found = "whole runs" if self.block is None else f"resumed behind {blocks[self.block]}"
+        return f"{found}; no cone: {self.refused}" if self.refused else found
 
     def batch(self, base: torch.Tensor, source: torch.Tensor) -> Batch:
         """The tensors of pairs.

@@ -116,6 +116,7 @@ def fit_many(
         start, raws = found.best(i, members.banks)
         maps = members.maps(raws, i)
         history = found.history(i, start) | {"method": "das", "seed": seed} | asdict(settings)
+        history["route"] = members.members[i].prepared.route
         ids = selects[i].input_ids if selects is not None else None
         fitted = alignment.with_maps(maps, fitted_ids=trains[i].input_ids, selected_ids=ids, history=history)
         result.append(fitted)
