@@ -23,8 +23,6 @@ SMALL: dict[str, tuple[int, int]] = {
 }
 """Length and size of the alphabet."""
 OWN = {name: (length, symbols) for name, (_, length, symbols, _) in PROGRAMS.items()}
-# Every place of every variable of these takes minutes; their sizes in SMALL have the same places.
-MINUTES = ("addition", "duplicate", "induction", "equality")
 
 
 @cache

@@ -17,7 +17,7 @@ from commutes.evaluation import bench
 from commutes.testing.compiler import PROGRAMS, Compiled, Home, compile_program, program
 from tests.testing.compiler.oracle import Edit, Run
 from tests.testing.compiler.references import expected
-from tests.testing.compiler.sizes import MINUTES, OWN, SMALL, made
+from tests.testing.compiler.sizes import OWN, SMALL, made
 
 ROTATIONS = [pytest.param(None, id="plain"), pytest.param(7, id="rotated")]
 programs = pytest.mark.parametrize("name", SMALL)
@@ -122,7 +122,7 @@ def test_every_place_does_what_the_program_predicts(name, rotation):
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("name", [name for name in OWN if name not in MINUTES])
+@programs
 def test_every_place_does_what_the_program_predicts_at_its_own_size(name):
     every_place(made(name, OWN[name], 8))
 

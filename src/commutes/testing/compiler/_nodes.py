@@ -88,10 +88,8 @@ def algorithm_of(graph: Graph) -> Algorithm:
     """The causal model: one variable per node that varies, and the answer."""
     program = graph.program
     algorithm = Algorithm(program.name)
-    for position in range(program.length):
-        if (
-            node := (next(op for op in program.operations if isinstance(op, Tokens)), position)
-        ) in graph.parents:
+    for node in graph.parents:
+        if isinstance(node[0], Tokens):
             algorithm.input(variable_name(node), domain=program.alphabet)
     for node, parents in graph.parents.items():
         if not isinstance(node[0], Tokens) and graph.varies(node):

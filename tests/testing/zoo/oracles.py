@@ -1,0 +1,182 @@
+"""What ideal checks would find, worked out from the construction of networks with a linear site alone.
+
+They look at modules and weights directly and share no code with the library's checks.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from functools import cached_property
+
+import numpy as np
+import torch
+from torch import nn
+
+from commutes.counterfactuals import Counterfactuals
+from commutes.testing.zoo import Member, Told
+
+
+@dataclass(frozen=True, eq=False)
+class Bench:
+    """A told claim on some pairs, each swapping one variable."""
+
+    member: Member
+    told: Told
+    pairs: Counterfactuals
+
+    @cached_property
+    def layers(self) -> list[nn.Module]:
+        return [*self.member.network.module.layers, self.member.network.module.head]
+
+    @cached_property
+    def site(self) -> int:
+        """Index of the one layer without a ReLU."""
+        return next(i for i, layer in enumerate(self.layers[:-1]) if len(layer) == 1)
+
+    @cached_property
+    def encoded(self) -> torch.Tensor:
+        inputs = self.told.alignment.algorithm.arrays(self.pairs.inputs)
+        return self.member.network.encode(inputs).args[0]
+
+    def run(self, x: torch.Tensor, start: int, stop: int) -> torch.Tensor:
+        with torch.no_grad():
+            for layer in self.layers[start:stop]:
+                x = layer(x)
+        return x
+
+    @cached_property
+    def states(self) -> torch.Tensor:
+        return self.run(self.encoded, 0, self.site + 1)
+
+    def logits(self, states: torch.Tensor) -> torch.Tensor:
+        return self.run(states, self.site + 1, len(self.layers))
+
+    @cached_property
+    def clean(self) -> torch.Tensor:
+        return self.logits(self.states)
+
+    def patched(self, reader: dict[str, torch.Tensor], writer: dict[str, torch.Tensor]) -> torch.Tensor:
+        """Logits after each pair's swap along the directions of its variable."""
+        base, source = self.states[self.pairs.base], self.states[self.pairs.source[:, 0]]
+        found = base.clone()
+        for name in reader:
+            rows = torch.from_numpy(self.pairs.swapped(name))
+            change = (source[rows] - base[rows]) @ reader[name] @ writer[name].T
+            found[rows] = base[rows] + change
+        return self.logits(found)
+
+    @cached_property
+    def maps(self) -> tuple[dict[str, torch.Tensor], dict[str, torch.Tensor]]:
+        spaces = {v.name: self.told.alignment.subspace(v) for v in self.told.alignment.variables}
+        return {n: s.reader for n, s in spaces.items()}, {n: s.writer for n, s in spaces.items()}
+
+    def hits(self, logits: torch.Tensor) -> np.ndarray:
+        """Which pairs are answered as expected; answers stand in the order of the output's values."""
+        return logits.argmax(dim=1).numpy() == self.pairs.expected
+
+
+def margin_outside(bench: Bench) -> float:
+    """Share of effective pairs whose margin is not recovered within [.8, 1.25].
+
+    Natural inputs with the same values have the same logits here, so that any clean run with the expected answer gives
+    the margin that should be reached.
+    """
+    logits, pairs = bench.patched(*bench.maps), bench.pairs
+    rows = np.nonzero(pairs.effective)[0]
+    wanted, before = pairs.expected[rows], pairs.base_answer[rows]
+
+    def margin(values: torch.Tensor) -> np.ndarray:
+        found = values.numpy()
+        return found[np.arange(len(rows)), wanted] - found[np.arange(len(rows)), before]
+
+    start = margin(bench.clean[torch.from_numpy(pairs.base[rows])])
+    reference = [bench.clean[np.nonzero(pairs.answers == answer)[0][0]].numpy() for answer in wanted]
+    goal = margin(torch.from_numpy(np.stack(reference)))
+    recovered = (margin(logits[rows]) - start) / (goal - start)
+    return float(((recovered < 0.8) | (recovered > 1.25)).mean())
+
+
+def unread_share(bench: Bench) -> tuple[int, float]:
+    """Directions that the next layer reads, and how much of the IIA is lost when the claim is cut down to them."""
+    weight = bench.layers[bench.site + 1][0].weight.detach().double()
+    _, singular, right = torch.linalg.svd(weight, full_matrices=False)
+    rows = right[singular > 1e-4 * singular[0]]
+    _, writer = bench.maps
+    cut: dict[str, torch.Tensor] = {}
+    for name, directions in writer.items():
+        inside, size, _ = torch.linalg.svd(rows.T @ (rows @ directions.double()), full_matrices=False)
+        cut[name] = inside[:, size > 1e-4].float()
+    effective = bench.pairs.effective
+    whole = bench.hits(bench.patched(*bench.maps))[effective].mean()
+    return len(rows), float(whole - bench.hits(bench.patched(cut, cut))[effective].mean())
+
+
+def decoder(bench: Bench, name: str) -> tuple[np.ndarray, torch.Tensor]:
+    """The values of a variable, and the mean of its coordinates over the clean states of each."""
+    reader, _ = bench.maps
+    column = bench.pairs.columns[name]
+    values = np.unique(column)
+    read = bench.states @ reader[name]
+    return values, torch.stack([read[torch.from_numpy(column == value)].mean(dim=0) for value in values])
+
+
+def decoded(bench: Bench, states: torch.Tensor, name: str) -> np.ndarray:
+    """The value whose mean is nearest."""
+    values, means = decoder(bench, name)
+    return values[torch.cdist(states @ bench.maps[0][name], means).argmin(dim=1).numpy()]
+
+
+def agreement(bench: Bench, *, seed: int) -> float:
+    """After upstream units were resampled: how often the network answers as its decoded variables say.
+
+    Over the states of which some variable decodes otherwise than in the clean run.
+    """
+    rng = np.random.default_rng(seed)
+    units = bench.run(bench.encoded, 0, bench.site)
+    donors = torch.from_numpy(rng.integers(len(units), size=units.shape))
+    mixed = torch.where(torch.from_numpy(rng.random(units.shape) < 0.5), units.gather(0, donors), units)
+    states = bench.run(mixed, bench.site, bench.site + 1)
+    algorithm = bench.told.alignment.algorithm
+    found = {v.name: decoded(bench, states, v.name) for v in bench.told.alignment.variables}
+    moved = np.any([decoded(bench, bench.states, n) != column for n, column in found.items()], axis=0)
+    says = algorithm.run(bench.pairs.inputs, {algorithm[n]: column for n, column in found.items()})
+    answered = bench.logits(states).argmax(dim=1).numpy()
+    return float((answered == says[algorithm.output_variable.name])[moved].mean())
+
+
+def powerless(bench: Bench) -> bool:
+    """Whether decoding under resampling says nothing about a claim.
+
+    Because its variables leave the answer open, because their values cannot be told apart by the means of their
+    coordinates, or because each of several coordinates tells them and they may come to disagree.
+    """
+    named = {v.name for v in bench.told.alignment.variables}
+    parents = bench.told.alignment.algorithm.output_variable.parent_names
+    return not set(parents) <= named or any(_unreadable(bench, n) or _twice(bench, n) for n in named)
+
+
+def _unreadable(bench: Bench, name: str) -> bool:
+    return bool((decoded(bench, bench.states, name) == bench.pairs.columns[name]).mean() < 0.9)
+
+
+def _twice(bench: Bench, name: str) -> bool:
+    column = bench.pairs.columns[name]
+    read = bench.states @ bench.maps[0][name]
+    alone = 0
+    for k in range(read.shape[1]):
+        means = torch.tensor(
+            [float(read[torch.from_numpy(column == v), k].mean()) for v in np.unique(column)]
+        )
+        nearest = (read[:, k, None] - means).abs().argmin(dim=1).numpy()
+        alone += int((np.unique(column)[nearest] == column).all())
+    return alone > 1
+
+
+def reads_but_does_not_patch(bench: Bench) -> float:
+    """The largest gap between how well a variable decodes and how often its swap gives the expected new answer."""
+    hits, gaps = bench.hits(bench.patched(*bench.maps)), []
+    for variable in bench.told.alignment.variables:
+        right = decoded(bench, bench.states, variable.name) == bench.pairs.columns[variable.name]
+        flips = bench.pairs.swapped(variable) & bench.pairs.effective
+        gaps.append(right.mean() - hits[flips].mean())
+    return float(max(gaps))
