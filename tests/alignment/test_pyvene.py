@@ -270,6 +270,23 @@ def test_pyvene_alone_would_have_said_something() -> None:
     assert loud.stdout != ""
 
 
+def test_the_page_shows_code_that_runs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    page = (Path(__file__).parents[2] / "docs" / "pyvene.md").read_text()
+    code = page.split("```python\n")[1].split("```")[0]
+    algorithm, network = sums("gpt2"), M.network("gpt2", dtype=torch.float32)
+    left, right = algorithm["left"], algorithm["right"]
+    train, test = cm.counterfactuals(algorithm, 24, seed=0).split(train=0.5, test=0.5)
+    names: dict[str, Any] = {
+        "algorithm": algorithm, "network": network, "alignment": claims_of_float32(network, algorithm),
+        "train": train, "test": test, "left": left, "right": right,
+    }  # fmt: skip
+    monkeypatch.chdir(tmp_path)
+    exec(code, names)
+    assert apart(names["back"], names["alignment"]) < ANGLE
+    assert names["second"].label == "through pyvene"
+    assert (tmp_path / "exported" / "config.json").exists()
+
+
 # What cannot be exchanged is refused.
 
 

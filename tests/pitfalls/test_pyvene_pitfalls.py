@@ -6,6 +6,8 @@ pyvene is mended: the entry in docs/pyvene.md goes then, and so does the refusal
 
 from __future__ import annotations
 
+import re
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -342,3 +344,12 @@ def test_a_layer_beside_a_path_is_ignored() -> None:
     assert gap(found, R.oracle(model, ("transformer.h.0.mlp", "output", R.swap(w, [3])))) < CLOSE
     with pytest.raises(SiteError, match="layer= and head= go with a name"):
         M.network("gpt2").site("transformer.h.0.mlp", layer=2)
+
+
+def test_every_pitfall_stands_on_the_page_and_the_page_names_no_other() -> None:
+    page = (Path(__file__).parents[2] / "docs" / "pyvene.md").read_text()
+    named = re.findall(r"`(test_\w+)`", page)
+    here = [Path(__file__), Path(__file__).with_name("test_pyvene_maps_pitfalls.py")]
+    text = "".join(file.read_text() for file in here)
+    written = re.findall(r"^def (test_(?!every_pitfall)\w+)", text, re.MULTILINE)
+    assert sorted(named) == sorted(written)
