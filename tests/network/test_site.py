@@ -30,6 +30,8 @@ def _at(values: Any) -> Any:
         ({"part": slice(0, 4)}, "0 features 0:4"),
         ({"part": slice(None, 8, 2)}, "0 features :8:2"),
         ({"part": [3, 1], "position": -1}, "0 features [3, 1] position -1"),
+        ({"part": [4, 5, 6, 7]}, "0 features 4:8"),
+        ({"part": [4, 5, 7]}, "0 features [4, 5, 7]"),
         ({"position": 2, "source_position": [0]}, "0 position 2 (source [0])"),
         ({"position": _at}, "0 position by _at"),
         ({"position": 1, "each": True}, "0 position 1 (each position)"),

@@ -64,9 +64,9 @@ class Place:
         if self.part is not None:
             text += f" features {_say(self.part)}"
         if self.position is not None:
-            text += f" position {_say(self.position)}"
+            text += _where(self.position)
             if self.source_position is not None:
-                text += f" (source {_say(self.source_position)})"
+                text += f" (source{_where(self.source_position)})".replace("source position", "source")
         return text
 
     def feature_axis(self, ndim: int) -> int:
@@ -206,7 +206,17 @@ def _say(what: object) -> str:
     if isinstance(what, slice):
         parts = [what.start, what.stop] + ([what.step] if what.step is not None else [])
         return ":".join("" if p is None else str(p) for p in parts)
+    # The features of a head would fill a line one by one.
+    if isinstance(what, list | tuple) and len(what) > 2 and all(type(i) is int for i in what):
+        first, behind = what[0], what[-1] + 1
+        return f"{first}:{behind}" if list(what) == list(range(first, behind)) else str(what)
     return str(what)
+
+
+def _where(position: Position) -> str:
+    """A position as it is written behind a place; one in words, such as "{b}", stands for itself."""
+    words = getattr(position, "words", None)
+    return f" position {_say(position)}" if words is None else f" at {words}"
 
 
 @dataclass(frozen=True, eq=False)

@@ -203,7 +203,9 @@ def test_module_paths_have_positions_by_meaning_too() -> None:
     )
     states = capture(net, VALUES, [path, name])
     assert torch.equal(states[path], states[name])
-    assert str(path) == "model.layers.1 position by {b[last]}"
+    assert str(path) == "model.layers.1 at {b[last]}"
+    apart = net.site("model.layers.1", position="{b[last]}", source_position=["last", 0])
+    assert str(apart) == "model.layers.1 at {b[last]} (source at last, 0)"
 
 
 def test_functions_of_the_inputs_stay_what_they_are() -> None:

@@ -42,7 +42,8 @@ class TokenPosition:
         return np.concatenate([self._column(part, rows) for part in self.spec], axis=1) - self.prompt.fed
 
     @property
-    def __name__(self) -> str:
+    def words(self) -> str:
+        """The position as it was asked for."""
         return ", ".join(str(part) for part in self.spec)
 
     def _column(self, part: str | int, rows: Sequence[Tokens]) -> np.ndarray:
