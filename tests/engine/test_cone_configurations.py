@@ -22,6 +22,7 @@ from .cones import CLOSE
 
 # Of a rope that is stretched everything but the type is drawn small: prompts have 4 to 8 tokens.
 ROPES = ("default", "linear", "yarn", "llama3", "longrope")
+SWITCH = "original_max_position_embeddings"
 ROTARY = ("llama", "mistral", "qwen2", "qwen3", "olmo2", "phi3")
 
 
@@ -50,7 +51,7 @@ def rope(draw: Any, kinds: tuple[str, ...], width: int) -> dict[str, Any]:
         "longrope": {
             "short_factor": [1.0 + i / 4 for i in range(width // 2)],
             "long_factor": [2.0 + i for i in range(width // 2)],
-            "original_max_position_embeddings": draw(st.sampled_from((3, 9))),
+            SWITCH: draw(st.sampled_from((3, 5, 9))),
             "factor": 2.0,
         },
     }  # fmt: skip
@@ -86,6 +87,8 @@ def changes(draw: Any, family: str) -> dict[str, Any]:
     if family in ROTARY:
         # Phi-3 knows of no other.
         found["rope_parameters"] = rope(draw, ("default", "longrope") if family == "phi3" else ROPES, width)
+        if family == "phi3":
+            found["original_max_position_embeddings"] = found["rope_parameters"].get(SWITCH, 24)
     if family in ("llama", "qwen3", "olmo2"):
         found["attention_bias"] = draw(flag)
     if family == "llama":
@@ -174,7 +177,7 @@ def test_drawn_decoders(case: Drawn) -> None:
 
 
 @pytest.mark.slow
-@settings(SETTINGS, max_examples=250)
+@settings(SETTINGS, max_examples=120)
 @given(drawn())
 def test_many_drawn_decoders(case: Drawn) -> None:
     check(case)

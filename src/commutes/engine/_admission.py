@@ -75,10 +75,12 @@ def _refused(network: Network, inputs: Inputs) -> str:
         return "its forward takes no past_key_values"
     if any(m.training and getattr(m, "gradient_checkpointing", False) for m in model.modules()):
         return "gradient checkpointing in training mode lets go of keys and values"
-    items = [language.anatomy.item(path, "output") for path in network.blocks]
-    if any(item is not None for item in items):
+    item = language.anatomy.item
+    if any(item(path, "output") is not None for path in network.blocks):
         return "its layers return more than the hidden state"
-    return _refused_positions(config, inputs) or _refused_layers(config, len(items))
+    if any(isinstance(item(path, "input"), str) for path in network.blocks):
+        return "its layers are given the hidden state by name"
+    return _refused_positions(config, inputs) or _refused_layers(config, len(network.blocks))
 
 
 def _refused_positions(config: Any, inputs: Inputs) -> str:
