@@ -62,6 +62,19 @@ def test_a_layer_alone_is_the_output_of_its_block(swept):
     assert site.places[0].position.spec == ("{a[first]}",)
 
 
+def test_several_tokens_may_be_one_place(swept):
+    found, algorithm = swept(
+        ('positions = ["{a[first]}", "last"]', 'positions = ["last", ["{b[last]}", -1]]')
+    )
+    assert found.across.labels == ("last", "{b[last]} + -1")
+    assert [row.label for row in found.rows][:2] == [
+        "block_output of layer 0 at last",
+        "block_output of layer 0 at {b[last]} + -1",
+    ]
+    assert [row.width for row in found.rows][:2] == [16, 32]
+    assert claim(found.rows[1], 2, algorithm).groups[0].width == 32
+
+
 def test_with_one_position_sizes_go_across(swept):
     found, _ = swept(('positions = ["{a[first]}", "last"]', 'positions = ["last"]'))
     assert (found.across.name, found.across.labels) == ("coordinates per variable", (1, 2))

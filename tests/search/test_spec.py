@@ -131,7 +131,9 @@ REFUSED = [
     (("[0, 1]", '[0, "1"]'), ("claim.layers[1] is a number in quotes", "line 10, key claim.layers[1]", '"1"', None, "remove the quotes: 1")),
     (("sizes = [1, 2]", "sizes = [1]\nheads = [-1]"), ("the head -1 is negative", "line 12, key claim.heads[0]", "-1", "heads counted from 0", "count from the front: of 8 heads the last is 7; `commutes sites` lists them")),
     (("sizes = [1, 2]", 'sizes = [1]\nposition = "last"'), ("unknown key claim.position", "line 12, key claim.position", None, None, "did you mean claim.positions? otherwise remove the key")),
-    (("sizes = [1, 2]", "sizes = [1]\npositions = [true]"), ("the position is no number and no word", "line 12, key claim.positions[0]", "true", 'a token by number (-1 is the last), or "last", "every", a slot such as "{b}" or "{b[first]}"', "write one token's place, with words in quotes")),
+    (("sizes = [1, 2]", "sizes = [1]\npositions = [true]"), ("the position is no number and no word", "line 12, key claim.positions[0]", "true", 'a token by number (-1 is the last), or "last", "every", a slot such as "{b}" or "{b[first]}", or a list of several that are read as one place', "write one token's place, with words in quotes")),
+    (("sizes = [1, 2]", 'sizes = [1]\npositions = [["last"]]'), ("the position is no number and no word", "line 12, key claim.positions[0]", '["last"]', None, None)),
+    (("sizes = [1, 2]", 'sizes = [1]\npositions = [["last", "last"]]'), ("'last' is listed twice", "line 12, key claim.positions[0]", None, None, None)),
     (("sizes = [1, 2]", 'sizes = [1]\npositions = ["last", "last"]'), ("'last' is listed twice", "line 12, key claim.positions", None, None, None)),
     (("sizes = [1, 2]", 'sizes = [1]\npositions = "last"'), ("claim.positions is not a list", "line 12, key claim.positions", '"last"', None, "put it in square brackets")),
     (("layers = [0, 1]\n", 'place = "block_output"\nsites = ["head"]\n'), ("the claim names both place and sites", "line 8, key claim", None, "place with layers, or sites alone", "remove one of them")),
@@ -317,11 +319,11 @@ def test_the_command_repeats_the_run(spec_path):
 
 def test_all_layers_and_a_place_by_name(spec_path):
     text = SPEC.replace(
-        "layers = [0, 1]", 'place = "mlp_output"\nlayers = "all"\npositions = ["last", -2, "{b}"]'
+        "layers = [0, 1]", 'place = "mlp_output"\nlayers = "all"\npositions = ["last", -2, ["{b}", -2]]'
     )
     spec = read(spec_path, text + "[claim.at.both]\nhead = 1\n")
     claim = spec.claim
-    assert (claim.place, claim.layers, claim.positions) == ("mlp_output", "all", ("last", -2, "{b}"))
+    assert (claim.place, claim.layers, claim.positions) == ("mlp_output", "all", ("last", -2, ("{b}", -2)))
     assert (claim.at["both"].head, claim.at["both"].layer) == (1, None)
     assert Spec.model_validate_json(json.dumps(spec.resolved())).claim == claim
 

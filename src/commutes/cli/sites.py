@@ -118,7 +118,11 @@ def _language_lines(name: str, language: Mapping[str, Any]) -> list[str]:
         for row in language["names"]
     ]
     tokens = [["token", "by number", "in words"]] + [
-        [_output.visible(repr(row["text"])), str(row["number"]), ", ".join(row["positions"])]
+        [
+            "fed" if row["number"] is None else _output.visible(repr(row["text"])),
+            "" if row["number"] is None else str(row["number"]),
+            ", ".join(row["positions"]),
+        ]
         for row in language["tokens"]
     ]
     numbers = f", claim.layers from 0 to {layers - 1}" if layers else ", whose blocks are not known"

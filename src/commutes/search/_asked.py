@@ -28,19 +28,23 @@ class Asked:
     name: str
     layer: int | None = None
     head: int | None = None
-    position: int | str | None = None
+    position: int | str | tuple[int | str, ...] | None = None
 
     def __str__(self) -> str:
         words = self.name if self.layer is None else f"{self.name} of layer {self.layer}"
         words += "" if self.head is None else f", head {self.head}"
-        return words if self.position is None else f"{words} at {self.position}"
+        return words if self.position is None else f"{words} at {self._tokens}"
 
     @property
     def column(self) -> str:
         """What varies within a layer: the head and the token."""
         head = "" if self.head is None else f"head {self.head}"
-        position = "" if self.position is None else str(self.position)
-        return ", ".join(word for word in (head, position) if word)
+        return ", ".join(word for word in (head, self._tokens) if word)
+
+    @property
+    def _tokens(self) -> str:
+        parts = self.position if isinstance(self.position, tuple) else (self.position,)
+        return " + ".join(str(part) for part in parts if part is not None)
 
 
 def asked(spec: Spec, network: Network) -> tuple[Asked, ...]:
@@ -95,7 +99,8 @@ def found(spec: Spec, network: Network, place: Asked, *, at: str | None = None) 
     any_head = 0 if place.name.startswith("head_") else None
     told(spec, keys.place(place), lambda: _site(network, replace(place, head=any_head, position=None)))
     told(spec, keys.head(place), lambda: _site(network, replace(place, position=None)))
-    if isinstance(place.position, str) and network.language is None:
+    tokens = place.position if isinstance(place.position, tuple) else (place.position,)
+    if network.language is None and any(isinstance(token, str) for token in tokens):
         raise SpecError(
             "a position in words is one of a prompt",
             where=spec.where(keys.position(place)),

@@ -37,8 +37,8 @@ class PromptToken:
     """One token of a prompt, and how a spec may name it."""
 
     text: str
-    number: int
-    """Its place, counted from the end: the same in every prompt whose end is the same."""
+    number: int | None
+    """Its place, counted from the end: the same in every prompt whose end is the same. None behind the prompt."""
     words: tuple[str, ...]
     """Positions in words that mean this token, the plainest first."""
 
@@ -77,7 +77,7 @@ def _module(site: Site) -> str:
 
 
 def prompt_tokens(network: Network, values: Mapping[str, np.ndarray]) -> list[PromptToken]:
-    """The tokens of the first input's prompt, each with what it can be called.
+    """The tokens of the first input's prompt and of the answer that is fed, each with what it can be called.
 
     Args:
         network: A language model.
@@ -96,7 +96,8 @@ def prompt_tokens(network: Network, values: Mapping[str, np.ndarray]) -> list[Pr
             for i, word in _words_of(slot, occurrence, len(prompt.template.pieces_of(slot)), inside):
                 words[i].append(word)
     words[total - 1].append("last")
-    return [PromptToken(str(texts[i]), i - total, tuple(words[i])) for i in range(total)]
+    found = [PromptToken(str(texts[i]), i - total, tuple(words[i])) for i in range(total)]
+    return found + [PromptToken("", None, (f"answer[{i}]",)) for i in range(prompt.fed)]
 
 
 def _words_of(slot: str, occurrence: int, times: int, inside: list[int]) -> list[tuple[int, str]]:

@@ -43,14 +43,21 @@ def _joint_set(names: tuple[str, ...]) -> tuple[str, ...]:
     return tuple(sorted(names))
 
 
-def _position(value: Any) -> int | str:
-    if isinstance(value, bool) or not isinstance(value, int | str) or value == "":
+def _position(value: Any) -> Any:
+    if isinstance(value, list | tuple) and len(value) > 1 and all(_is_token(item) for item in value):
+        return once(tuple(value))
+    if not _is_token(value):
         raise refuse(
             "the position is no number and no word",
-            'a token by number (-1 is the last), or "last", "every", a slot such as "{b}" or "{b[first]}"',
+            'a token by number (-1 is the last), or "last", "every", a slot such as "{b}" or "{b[first]}", or a list '
+            "of several that are read as one place",
             "write one token's place, with words in quotes",
         )
     return value
+
+
+def _is_token(value: Any) -> bool:
+    return not isinstance(value, bool) and isinstance(value, int | str) and value != ""
 
 
 def _listed(value: Any) -> str:
@@ -59,11 +66,13 @@ def _listed(value: Any) -> str:
 
 Layer = Annotated[int, _from_zero("layer", "of 12 blocks the last is 11")]
 Head = Annotated[int, _from_zero("head", "of 8 heads the last is 7")]
+_TOKEN = [{"type": "integer"}, {"type": "string", "minLength": 1}]
+
 # Any: of a union pydantic would tell what is wrong with every member.
 Position = Annotated[
     Any,
     AfterValidator(_position),
-    WithJsonSchema({"anyOf": [{"type": "integer"}, {"type": "string", "minLength": 1}]}),
+    WithJsonSchema({"anyOf": [*_TOKEN, {"type": "array", "minItems": 2, "items": {"anyOf": _TOKEN}}]}),
 ]
 Layers = Annotated[tuple[Layer, ...], Field(min_length=1, strict=False), AfterValidator(once)]
 Heads = Annotated[tuple[Head, ...], Field(min_length=1, strict=False), AfterValidator(once)]
@@ -131,8 +140,9 @@ class ClaimPart(Part):
     positions: (
         Annotated[tuple[Position, ...], Field(min_length=1, strict=False), AfterValidator(once)] | None
     ) = None
-    """a list of tokens, each searched: by number (-1 is the last) or in words, "last", "every", or a slot of the
-    template as in "{b}", "{b[first]}", "{b[-1]}"; without it all tokens are read as one place"""
+    """a list of tokens, each searched: by number (-1 is the last) or in words, "last", "every", a slot of the
+    template as in "{b}", "{b[first]}", "{b[-1]}", a token of the answer that is fed as in "answer[0]", or a list of
+    these that is one place; without it all tokens are read as one place"""
     sizes: Annotated[tuple[Count, ...], Field(min_length=1, strict=False), AfterValidator(once)]
     """a list of whole numbers of at least 1: dimensions per variable"""
     at: dict[Builder, AtPart] = Field(default_factory=dict)

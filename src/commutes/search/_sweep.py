@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any, Protocol
 
@@ -109,18 +109,19 @@ def _cohort(
     drawn: Data,
     start: int,
     progress: Told | None,
-) -> list[Fitted]:
+) -> Iterator[Fitted]:
+    """The cells of a cohort, each as soon as it is measured and on disk."""
     whats = [_what(spec, plan, place, members, drawn) for place in members]
     keys = [store.key(what) for what in whats]
     if all(store.has(key) for key in keys):
-        return [
+        yield from (
             Fitted(row, size, store.cell(key), None) for (row, size), key in zip(members, keys, strict=True)
-        ]
+        )
+        return
     # What is fitted together is fitted again together: another batch would round in another way.
     begin = time.perf_counter()
     alignments = _fits(spec, members, drawn, staged(progress, _stage(plan, members, start)))
     seconds = (time.perf_counter() - begin) / len(members)
-    found = []
     for number, (what, alignment) in enumerate(zip(whats, alignments, strict=True)):
         begin = time.perf_counter()
         row, size = members[number]
@@ -128,8 +129,7 @@ def _cohort(
         sha = store.put_tensors(_tensors(alignment))
         record = cell_record(reached) | {"history": dict(alignment.history)}
         times = {"seconds": seconds + time.perf_counter() - begin}
-        found.append(Fitted(row, size, store.put(what, record, tensors=(sha,), times=times), alignment))
-    return found
+        yield Fitted(row, size, store.put(what, record, tensors=(sha,), times=times), alignment)
 
 
 def _what(spec: Spec, plan: Grid, place: Place, members: Sequence[Place], drawn: Data) -> dict[str, Any]:
