@@ -2,7 +2,8 @@
 
     python bench/zoo_networks.py
 
-writes networks.safetensors and networks.json into src/commutes/testing/zoo. Twenty to fifty seconds a network on one core.
+writes networks.safetensors and networks.json into src/commutes/testing/zoo. Sixteen networks, twenty to fifty seconds
+each on one core.
 """
 
 from __future__ import annotations
