@@ -73,14 +73,10 @@ def _batch(
                 layout = plan[site].places[index]
                 positions = layout.positions(batch.values, batch.n, source=source)
                 # A copy: the network may go on to write into the tensor in place.
-                found[site][index] = layout.read(tensor.detach(), _on(positions, tensor)).clone()
+                found[site][index] = layout.read(tensor.detach(), positions).clone().to(network.device)
 
         return tap
 
     with torch.no_grad():
         observe(network, batch.args, batch.kwargs, taps={m: keep(m) for m in wanted})
     return {site: plan[site].join([p for p in parts if p is not None]) for site, parts in found.items()}
-
-
-def _on(positions: torch.Tensor | None, tensor: torch.Tensor) -> torch.Tensor | None:
-    return None if positions is None else positions.to(tensor.device)

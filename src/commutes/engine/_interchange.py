@@ -126,7 +126,7 @@ def _add_taps(edit: SiteEdit, standing: Sequence[torch.Tensor | None], taps: dic
         def tap(whole: torch.Tensor) -> torch.Tensor:
             tensor = whole if edit.rows is None else whole[edit.rows]
             for p in here:
-                found = places[p].read(tensor, edit.positions[p])
+                found = places[p].read(tensor, edit.positions[p]).to(edit.sources.device)
                 # A copy for the later moments: until then the network may write into the tensor in place.
                 states[p] = found.clone() if len(here) < len(places) else found
             read = [state for state in states if state is not None]

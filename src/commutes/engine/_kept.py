@@ -151,7 +151,7 @@ def _run(network: Network, inputs: Inputs, wanted: Wanted) -> States:
         def tap(tensor: torch.Tensor) -> None:
             if block in wanted.outputs:
                 # A copy: the network may go on to write into the tensor in place.
-                outputs[block] = tensor[:, wanted.outputs[block] :].clone()
+                outputs[block] = tensor[:, wanted.outputs[block] :].clone().to(network.device)
 
         return tap
 
@@ -162,11 +162,11 @@ def _run(network: Network, inputs: Inputs, wanted: Wanted) -> States:
     with torch.no_grad():
         observe(network, inputs.args, inputs.kwargs, taps=taps, options={"past_key_values": cache})
     pairs = recorded(cache)
-    first = slice(0, wanted.positions)
-    return States(
-        outputs,
-        {j: (pairs[j][0][:, :, first].clone(), pairs[j][1][:, :, first].clone()) for j in wanted.layers},
-    )
+
+    def first(tensor: torch.Tensor) -> torch.Tensor:
+        return tensor[:, :, : wanted.positions].clone().to(network.device)
+
+    return States(outputs, {j: (first(pairs[j][0]), first(pairs[j][1])) for j in wanted.layers})
 
 
 def _joined(parts: Sequence[States]) -> States:

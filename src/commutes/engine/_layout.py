@@ -50,18 +50,21 @@ class PlaceLayout:
         """The place's coordinates.  # shape: (n, p, width)"""
         flat = self._flat(tensor)
         if positions is not None:
-            flat = flat.gather(1, positions.unsqueeze(-1).expand(-1, -1, flat.shape[-1]))
-        return flat if self.features is None else flat.index_select(-1, self.features)
+            index = positions.to(flat.device).unsqueeze(-1)
+            flat = flat.gather(1, index.expand(-1, -1, flat.shape[-1]))
+        return flat if self.features is None else flat.index_select(-1, self.features.to(flat.device))
 
     def write(self, tensor: torch.Tensor, positions: torch.Tensor | None, new: torch.Tensor) -> torch.Tensor:
         """A tensor like `tensor` with the place's coordinates replaced by `new`, (n, p, width)."""
         flat = self._flat(tensor)
-        new = new.to(flat.dtype)
+        # In a model over several devices the tensor's own is where the state is needed.
+        new = new.to(flat)
+        features = None if self.features is None else self.features.to(flat.device)
         if positions is None:
-            rows = new if self.features is None else flat.index_copy(-1, self.features, new)
+            rows = new if features is None else flat.index_copy(-1, features, new)
         else:
-            index = positions.unsqueeze(-1).expand(-1, -1, flat.shape[-1])
-            rows = new if self.features is None else flat.gather(1, index).index_copy(-1, self.features, new)
+            index = positions.to(flat.device).unsqueeze(-1).expand(-1, -1, flat.shape[-1])
+            rows = new if features is None else flat.gather(1, index).index_copy(-1, features, new)
             rows = flat.scatter(1, index, rows)
         moved = tensor.movedim(self.axis, -1)
         return rows.reshape(moved.shape).movedim(-1, self.axis)
