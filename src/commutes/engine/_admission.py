@@ -115,11 +115,8 @@ def _certified(network: Network, inputs: Inputs) -> Certificate:
     order = torch.argsort(mask.sum(dim=1), stable=True)
     # The shortest and the longest prompts, so that padding is met where there is some.
     rows = inputs.rows(torch.cat([order[:2], order[-2:]])[torch.arange(_ROWS) % min(4, 2 * len(order))])
-    tokens, read = mask.shape[1], network.read_position
-    assert read is not None
-    last = tokens + (read if isinstance(read, int) else min(read))
     generator = torch.Generator().manual_seed(0)
-    for start in sorted({last, min(last, tokens // 2)}):
+    for start in _starts(network, mask.shape[1]):
         try:
             with torch.no_grad():
                 reason = _difference(network, rows, start, generator)
@@ -129,6 +126,14 @@ def _certified(network: Network, inputs: Inputs) -> Certificate:
         if reason:
             return Certificate(False, reason)
     return Certificate(True, "runs from the first edited block and position equal whole runs")
+
+
+def _starts(network: Network, tokens: int) -> list[int]:
+    """The first position that is read, and one before it where there is one: a single query needs no mask."""
+    read = network.read_position
+    assert read is not None
+    last = tokens + (read if isinstance(read, int) else min(read))
+    return sorted({min(last, tokens // 2), last})
 
 
 def _difference(network: Network, inputs: Inputs, start: int, generator: torch.Generator) -> str:
