@@ -243,10 +243,11 @@ def masks(n: int, k: int) -> torch.Tensor:
 def edited(
     prepared: Prepared, parameters: Sequence[torch.Tensor], base: Sequence[int] = BASE, source: Any = SOURCE
 ) -> Edited:
-    """One run of the engine: a rotation per site."""
+    """One run of the engine: a rotation per site. A slot without a source takes nothing."""
     batch = prepared.batch(torch.tensor(base), torch.tensor(source))
     maps: list[Subspace] = [rotation(raw) for raw in parameters]
-    return Edited(prepared, batch, maps, [masks(len(base), m.dimension) for m in maps])
+    there = torch.tensor(source).unsqueeze(-1) >= 0
+    return Edited(prepared, batch, maps, [masks(len(base), m.dimension) & there for m in maps])
 
 
 def ready(network: Network, inputs: Mapping[str, np.ndarray], alternatives: Sequence[Sequence[Site]]) -> Any:

@@ -247,7 +247,7 @@ def test_not_finite_runs_are_refused_and_said() -> None:
         C.ready(network, C.values(True), [[network.site("block_output", layer=1, position="last")]])
     assert str(caught.value) == (
         "the network's clean run is not finite\n"
-        "  where:    model.layers.1 position by last, example 0\n"
+        "  where:    model.layers.1 at last, example 0\n"
         "  got:      NaN or infinity\n"
         "  expected: finite activations\n"
         "  do:       run the network on that example alone; the intervention is not at fault"

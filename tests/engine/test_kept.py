@@ -1,0 +1,186 @@
+"""Base states under a budget: what is kept, what is computed again, and that neither makes a difference."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import replace
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+
+from commutes import Network
+from commutes.engine import BUDGET, Prepared, logits_together, prepare_all
+from commutes.engine._kept import Kept, States
+from commutes.errors import EngineError
+
+from . import cones as C
+
+SAME = 1e-12
+CASES: list[tuple[str, int, Any]] = [
+    ("block_output", 0, "{b[last]}"), ("mlp_output", 1, "last"), ("block_output", 2, "last"),
+    ("block_input", 0, "last"),
+]  # fmt: skip
+N = 8
+
+
+def inputs(padded: bool = True) -> dict[str, np.ndarray]:
+    b = np.array([4, 67, 8, 90, 5, 23, 71, 6] if padded else [40, 67, 81, 90, 57, 23, 71, 62])
+    return {"a": np.array([12, 30, 55, 98, 41, 77, 20, 63]), "b": b}
+
+
+def ready(
+    network: Network, budget: int = BUDGET, *, bases: Any = None, sources: Any = None
+) -> list[Prepared]:
+    sites = [[C.site(network, *case)] for case in CASES]
+    return prepare_all(network, inputs(), sites, bases=bases, sources=sources, budget=budget)
+
+
+def logits(
+    prepared: Sequence[Prepared], base: Sequence[int] = range(N), source: Any = None
+) -> list[torch.Tensor]:
+    """Of all alternatives, sharing forwards; input i has the sources i + 1 and i + 3."""
+    source = [((i + 1) % N, (i + 3) % N) for i in base] if source is None else source
+    raws = [C.raws([layout.width for layout in one.plan.values()]) for one in prepared]
+    with torch.no_grad():
+        return logits_together(
+            [C.edited(p, raw, base, source) for p, raw in zip(prepared, raws, strict=True)]
+        )
+
+
+def gap(one: Sequence[torch.Tensor], other: Sequence[torch.Tensor]) -> float:
+    return max(float((a - b).abs().max()) for a, b in zip(one, other, strict=True))
+
+
+def size(states: States) -> int:
+    pairs = [tensor for pair in states.pairs.values() for tensor in pair]
+    return sum(t.untyped_storage().nbytes() for t in (*states.outputs.values(), *pairs))
+
+
+def kept(prepared: Prepared) -> Kept:
+    assert prepared.cone is not None
+    return prepared.cone.kept
+
+
+def used(prepared: Prepared) -> tuple[int, int]:
+    """Bytes that sources and base states take."""
+    sources = sum(t.untyped_storage().nbytes() for t in (prepared.sources or {}).values())
+    return sources, sum(size(tier) for tier in kept(prepared).tiers)
+
+
+@pytest.mark.parametrize("family", C.PADDED)
+def test_a_budget_changes_what_is_kept_and_nothing_else(family: str) -> None:
+    network = C.network(family)
+    full = ready(network)
+    sources, bases = used(full[0])
+    expected = logits(full)
+    counts = []
+    for budget in (0, sources - 1, sources, sources + bases // 2, sources + bases - 1, sources + bases):
+        prepared = ready(network, budget)
+        assert sum(used(prepared[0])) <= budget
+        assert len({id(kept(one)) for one in prepared}) == 1
+        counts.append((prepared[0].sources is not None, sum(kept(prepared[0]).bounds)))
+        assert gap(logits(prepared), expected) < SAME
+        # Of some inputs in another order, of one twice, of one kept and one not.
+        for base in ([7, 0, 3, 3], [5], [0, 7]):
+            assert gap(logits(prepared, base), [found[base] for found in expected]) < SAME
+    # A budget that is too small for the sources is the base states' alone.
+    assert counts[:2] == [(False, 0), (False, min(N, (sources - 1) // (bases // N)))]
+    assert counts[2:] == [(True, 0), (True, 4), (True, 7), (True, 8)]
+
+
+def test_what_is_kept_is_no_more_than_is_needed() -> None:
+    """Outputs of the lanes' blocks from the first position on, keys and values behind them before it."""
+    network = C.network("llama")
+    sites = [[C.site(network, "block_output", 1, "{b[last]}")], [C.site(network, "block_output", 2, "last")]]
+    one, two = prepare_all(network, inputs(), sites)
+    wanted = kept(one).wanted
+    assert kept(one) is kept(two)
+    assert (dict(wanted.outputs), wanted.layers, wanted.positions) == ({1: 5, 2: 6}, (2,), 6)
+    (tier,) = kept(one).tiers
+    assert {e: tuple(t.shape) for e, t in tier.outputs.items()} == {1: (8, 2, 16), 2: (8, 1, 16)}
+    assert [tuple(t.shape) for t in tier.pairs[2]] == [(8, 2, 6, 6)] * 2
+    assert kept(one).bounds == (8,)
+
+
+def test_states_of_two_tiers_and_of_none_make_one() -> None:
+    network = C.network("qwen3")
+    prepared = ready(network)
+    expected = logits(prepared)
+    (tier,) = kept(prepared[0]).tiers
+    parts = tuple(tier.rows(torch.arange(*ends)) for ends in ((0, 2), (2, 5)))
+    split = replace(kept(prepared[0]), tiers=parts, bounds=(2, 5))
+    mixed = [replace(one, cone=replace(one.cone, kept=split)) for one in prepared]  # type: ignore[type-var]
+    for base in (range(N), [4, 1, 4], [6, 0], [7, 5, 6], [2, 3], [1, 0]):
+        assert gap(logits(mixed, list(base)), [found[list(base)] for found in expected]) < SAME
+
+
+class _Elsewhere(str):
+    """The host under another name."""
+
+    type = "elsewhere"
+
+
+def test_an_accelerator_spills_into_host_memory(monkeypatch: pytest.MonkeyPatch) -> None:
+    network = C.network("gpt2")
+    full = ready(network)
+    sources, bases = used(full[0])
+    expected = logits(full)
+    monkeypatch.setattr(Network, "device", property(lambda _: _Elsewhere("cpu")))
+    each = bases // N
+    for on_device, bounds in ((0, ()), (1, (1, 5)), (2, (2, 8)), (8, (8,))):
+        prepared = ready(network, sources + on_device * each)
+        assert kept(prepared[0]).bounds == bounds
+        assert gap(logits(prepared), expected) < SAME
+        assert gap(logits(prepared, [6, 1, 3]), [found[[6, 1, 3]] for found in expected]) < SAME
+
+
+def test_only_announced_bases_and_sources_are_kept() -> None:
+    network = C.network("llama")
+    expected = logits(ready(network))
+    base, source = [5, 2, 2], [(1, 6), (-1, 3), (6, -1)]
+    prepared = ready(network, bases=np.array([2, 5, 2]), sources=np.array([[1, 6], [-1, 3], [6, -1]]))
+    assert [t.shape[0] for t in (prepared[0].sources or {}).values()] == [3] * len(CASES)
+    assert kept(prepared[0]).bounds == (2,)
+    full = ready(network)
+    for budget in (0, BUDGET):
+        again = ready(network, budget, bases=np.array(base), sources=np.array(source))
+        assert gap(logits(again, base, source), logits(full, base, source)) < SAME
+    assert gap(logits(full), expected) == 0
+
+
+def test_the_first_position_is_that_of_the_announced_bases() -> None:
+    """Of padded prompts the short ones have {a} further behind."""
+    network = C.network("llama")
+    site = [[C.site(network, "block_output", 0, "{a[first]}")]]
+    starts = [
+        prepare_all(network, inputs(), site, bases=np.array(bases))[0].cone.start  # type: ignore[union-attr]
+        for bases in ([0, 2, 4], [0, 1])
+    ]
+    assert starts == [2, 1]
+
+
+def said(prepared: Prepared, base: Sequence[int], source: Any) -> str:
+    with pytest.raises(EngineError) as caught:
+        prepared.batch(torch.tensor(base), torch.tensor(source))
+    return str(caught.value)
+
+
+def test_inputs_in_another_role_than_announced_are_refused() -> None:
+    network = C.network("llama")
+    prepared = ready(network, bases=np.array([2, 5]), sources=np.array([1, 6]))[0]
+    assert said(prepared, [5, 3], [[1], [6]]) == (
+        "an input is used as a base that was not prepared as one\n"
+        "  where:    example 3\n"
+        "  got:      an input outside bases=\n"
+        "  expected: one of the bases that prepare was told\n"
+        "  do:       name it in bases= too, or leave bases= out"
+    )
+    assert said(prepared, [5, 2], [[-1, 6], [1, 4]]) == (
+        "an input is used as a source that was not prepared as one\n"
+        "  where:    example 4\n"
+        "  got:      an input outside sources=\n"
+        "  expected: one of the sources that prepare was told\n"
+        "  do:       name it in sources= too, or leave sources= out"
+    )
