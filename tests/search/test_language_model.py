@@ -130,3 +130,12 @@ def test_code_of_a_repository_is_never_run(built, tmp_path):
     with pytest.raises(SpecError, match="the model asks to run code of its own") as caught:
         built(('"model"', '"foreign"'))
     assert "key network.pretrained" in (caught.value.where or "")
+
+
+def test_a_layer_beyond_the_last_is_told_before_the_weights_are_read(built, tmp_path):
+    (tmp_path / "model" / "model.safetensors").write_bytes(b"no weights at all")
+    with pytest.raises(SpecError) as caught:
+        built(('layers = "all"', "layers = [0, 99]"))
+    error = caught.value
+    assert (error.what, error.expected) == ("the network has no layer 99", "0 to 2: model has 3 blocks")
+    assert "key claim.layers[1]" in (error.where or "")

@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from commutes.search._spec import Spec
     from commutes.search._spec_claim import AtPart
 
-__all__ = ["Asked", "Keys", "asked", "by_name", "found", "located", "told"]
+__all__ = ["Asked", "Keys", "asked", "by_name", "check_layers", "found", "located", "told"]
 
 # The name that a layer alone stands for.
 BLOCK = "block_output"
@@ -182,11 +182,10 @@ def _entry(key: str, entries: object, entry: object) -> str:
 
 def _places(spec: Spec, network: Network) -> list[Asked]:
     claim, count = spec.claim, len(network.blocks)
+    check_layers(spec, network.name, count)
     if claim.sites is not None:
         return [Asked(path) for path in claim.sites]
     layers: Sequence[int] = range(count) if isinstance(claim.layers, str) else claim.layers or ()
-    for layer in layers or (0,):
-        _check_layer(spec, network, layer, _entry("claim.layers", claim.layers, layer))
     if by_name(spec, network):
         return [Asked(claim.place or BLOCK, layer) for layer in layers]
     return [Asked(network.blocks[layer]) for layer in layers]
@@ -206,26 +205,37 @@ def _own_place(spec: Spec, network: Network, name: str, own: AtPart, swept: Aske
             expected="a place and its layer",
             fix=f"add layer to claim.at.{name}, or name its site",
         )
-    if own.layer is not None:
-        _check_layer(spec, network, layer, f"claim.at.{name}.layer")
     if own.place is None and not by_name(spec, network):
         return Asked(network.blocks[layer])
     return Asked(own.place or (swept.name if swept.layer is not None else BLOCK), layer)
 
 
-def _check_layer(spec: Spec, network: Network, layer: int, key: str) -> None:
-    count = len(network.blocks)
-    if layer < count:
-        return
-    raise SpecError(
-        f"the network has no layer {layer}",
-        where=spec.where(key),
-        got=str(layer),
-        expected=f"0 to {count - 1}: {network.name} has {count} blocks"
-        if count
-        else f"claim.sites, since {network.name} declares no blocks",
-        fix=f"`commutes sites {spec.origin.given or 'SPEC'}` lists the places",
-    )
+def check_layers(spec: Spec, name: str, count: int) -> None:
+    """Hold every layer that the spec names against how many the network has.
+
+    Args:
+        spec: Names layers, or "all".
+        name: What messages call the network.
+        count: Its blocks.
+
+    Raises:
+        SpecError: A layer beyond the last block, or none is declared.
+    """
+    claim = spec.claim
+    listed = (0,) if isinstance(claim.layers, str) else claim.layers or ()
+    asked = [(layer, _entry("claim.layers", claim.layers, layer)) for layer in listed]
+    asked += [(own.layer, f"claim.at.{at}.layer") for at, own in claim.at.items() if own.layer is not None]
+    for layer, key in asked:
+        if layer >= count:
+            raise SpecError(
+                f"the network has no layer {layer}",
+                where=spec.where(key),
+                got=str(layer),
+                expected=f"0 to {count - 1}: {name} has {count} blocks"
+                if count
+                else f"claim.sites, since {name} declares no blocks",
+                fix=f"`commutes sites {spec.origin.given or 'SPEC'}` lists the places",
+            )
 
 
 def _heads(spec: Spec, network: Network, place: Asked) -> Sequence[int | None]:

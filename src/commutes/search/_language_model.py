@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from commutes.errors import SpecError, is_out_of_memory, similar
-from commutes.search._asked import told
+from commutes.search._asked import check_layers, told
 from commutes.search._claimed import sample_values
 
 if TYPE_CHECKING:
@@ -34,6 +34,7 @@ def language_model(spec: Spec, algorithm: Algorithm) -> Network:
     assert asked.pretrained is not None, "only called for a spec that names one"
     answers = answer_texts(spec, algorithm)
     name = _folder_or_repository(spec, asked.pretrained)
+    _check_depth(spec, name)
     with _no_bars():
         model, tokenizer = told(
             spec,
@@ -51,6 +52,21 @@ def language_model(spec: Spec, algorithm: Algorithm) -> Network:
         return network
 
     return told(spec, "network", read, listed=False)
+
+
+def _check_depth(spec: Spec, name: str) -> None:
+    """Refuse a layer that the configuration has not got, before any weights are loaded or fetched."""
+    from transformers import AutoConfig
+
+    try:
+        config: Any = AutoConfig.from_pretrained(
+            name, revision=spec.network.revision or "main", trust_remote_code=False
+        )
+    except (OSError, ValueError):
+        return  # what keeps the configuration from being read is told where the model is loaded
+    depth = getattr(config.get_text_config(), "num_hidden_layers", None)
+    if isinstance(depth, int):
+        check_layers(spec, str(spec.network.pretrained), depth)
 
 
 @contextlib.contextmanager
