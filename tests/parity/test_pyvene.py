@@ -265,3 +265,26 @@ def test_evaluate_gives_the_same_answers(family: str, dtype: torch.dtype) -> Non
     gap = theirs.self_checks["pyvene beside this engine"]
     assert isinstance(gap, float)
     assert gap < (1e-10 if dtype == torch.float64 else 1e-4)
+
+
+@pytest.mark.parametrize("position", ["{b[last]}", "answer[0]"])
+def test_answers_of_several_tokens(position: str) -> None:
+    """The first token of the answer is fed behind the prompt, in pyvene's runs as in the engine's."""
+    algorithm = cm.Algorithm("sum")
+    a, b = algorithm.inputs("a b", domain=range(5, 12))
+    algorithm.add("left", a, f=lambda a: a)
+    algorithm.add("sum", "left", b, f=lambda left, b: left + b + 10, output=True)
+    network = cm.Network(
+        M.model("gpt2"),
+        M.fitting_tokenizer("gpt2"),
+        template=M.PROMPT,
+        answers={i: str(i) for i in range(20, 33)},
+    )
+    space = cm.Rotation(network.site("block_output", layer=1, position=position))
+    alignment = fitted(cm.Alignment(algorithm, {algorithm["left"]: space[:4]}))
+    pairs = cm.counterfactuals(algorithm, 20, seed=0)
+    theirs = cm.evaluate(alignment, pairs, engine="pyvene")
+    assert np.array_equal(cm.evaluate(alignment, pairs).answered, theirs.answered)
+    gap = theirs.self_checks["pyvene beside this engine"]
+    assert isinstance(gap, float)
+    assert gap < CLOSE
