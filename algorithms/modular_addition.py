@@ -1,4 +1,4 @@
-"""Addition modulo a number, in published transformers or in a small one of our own.
+"""Addition modulo a number, in published transformers, in a small one of our own, or in a small Llama.
 
 `published` reads the networks of The Clock and the Pizza (arXiv 2306.17844): a user gives the file. Every
 place where a variable may live is the output of a module with a name:
@@ -9,6 +9,8 @@ place where a variable may live is the output of a module with a name:
     blocks.0.mlp.neurons        MLP neurons after the ReLU
     blocks.0                    residual stream after the MLP
     unembed                     logits at both positions; the answer is read at the last
+
+`language_network` reads the same as text, "12+34=", and its places have the names that language models share.
 """
 
 from __future__ import annotations
@@ -28,6 +30,7 @@ from commutes.algorithm import Algorithm
 from commutes.errors import ArtefactError, NetworkError, SpecError, nearest
 from commutes.network import Network, examples
 from commutes.network import train as descend
+from commutes.network.transformers import train_language, untrained_model, word_tokenizer
 
 Progress = Callable[[int, int, dict[str, float]], None]
 Attention = str | float
@@ -165,6 +168,63 @@ def train(
     )
     assert isinstance(module, _LastPosition)
     return network.with_module(module.module)
+
+
+# The same task as text, in an architecture of the Hugging Face library. Sizes and steps were chosen on the network
+# seed 0, by accuracy on held-out pairs.
+
+TEMPLATE = "{a}+{b}="
+LANGUAGE_STEPS = 2_000
+
+
+def language_network(
+    algorithm: Algorithm, *, seed: int, layers: int = 2, width: int = 64, heads: int = 4
+) -> Network:
+    """An untrained Llama that reads "12+34=", every number a token, and answers with a number."""
+    from transformers import LlamaConfig
+
+    numbers = [str(number) for number in range(algorithm.domain("a").size or 0)]
+    tokenizer = word_tokenizer([*numbers, "+", "="], begin=True)
+    config = LlamaConfig(
+        vocab_size=len(tokenizer),
+        hidden_size=width,
+        intermediate_size=4 * width,
+        num_hidden_layers=layers,
+        num_attention_heads=heads,
+        initializer_range=width**-0.5,
+        max_position_embeddings=16,
+        pad_token_id=tokenizer.pad_token_id,
+        bos_token_id=tokenizer.bos_token_id,
+        eos_token_id=tokenizer.eos_token_id,
+    )
+    return Network(
+        untrained_model(config, seed=seed),
+        tokenizer,
+        template=TEMPLATE,
+        answers={int(number): number for number in numbers},
+        name="modular-addition Llama",
+    )
+
+
+def language_train(
+    network: Network,
+    algorithm: Algorithm,
+    *,
+    seed: int,
+    progress: Progress | None = None,
+    steps: int = LANGUAGE_STEPS,
+) -> Network:
+    """The network trained on nine tenths of the pairs: it has to find out about the others."""
+    return train_language(
+        network,
+        algorithm,
+        steps=steps,
+        batch=512,
+        lr=3e-3,
+        weight_decay=1.0,
+        seed=seed,
+        progress=progress,
+    )
 
 
 class AdditionTransformer(nn.Module):

@@ -42,6 +42,21 @@ def modular() -> ModuleType:
     return load("modular_addition")
 
 
+@pytest.fixture(scope="session")
+def addition() -> ModuleType:
+    return load("addition")
+
+
+@pytest.fixture(scope="session")
+def name_mover() -> ModuleType:
+    return load("name_mover")
+
+
+@pytest.fixture(scope="session")
+def multiple_choice() -> ModuleType:
+    return load("multiple_choice")
+
+
 def interchanged(network: Network, pairs: Counterfactuals, path: str, where: Where) -> np.ndarray:
     """Whether each pair comes out as expected when these neurons take their values from the sources."""
     fed = network.encode(pairs.algorithm.arrays(pairs.inputs)).args[0]

@@ -9,6 +9,7 @@ import torch
 
 from commutes.errors import ArtefactError, NetworkError, SpecError
 from commutes.network import Network, examples
+from commutes.network.transformers import answered
 
 PUBLISHED = Path(__file__).resolve().parents[3] / "shared" / "networks"
 FILES = [("mod59_a.pt", "constant"), ("mod59_b.pt", "softmax")]
@@ -283,3 +284,29 @@ def test_untrained_networks_are_the_null_that_refits_need(modular):
         for a, b in zip(network.module.parameters(), twin.module.parameters(), strict=True)
     ]
     assert all(differing)
+
+
+# The same as text
+
+
+def test_a_number_is_one_token_where_it_is_read_and_where_it_is_answered(modular):
+    network = modular.language_network(modular.algorithm(13), seed=0, layers=1, width=16)
+    tokenizer = network.language.prompt.tokenizer
+    row = network.language.prompt.tokens({"a": np.array([12]), "b": np.array([3])})[0]
+    assert tokenizer.convert_ids_to_tokens(list(row.ids)) == ["<bos>", "12", "+", "3", "="]
+    assert network.language.tokens[12] == (row.ids[1],)
+    assert network.answers == tuple(range(13))
+    assert network.blocks == ("model.layers.0",)
+
+
+def test_a_small_llama_learns_few_numbers(modular):
+    algorithm, seen = modular.algorithm(7), []
+    network = modular.language_network(algorithm, seed=0, layers=1, width=32)
+    trained = modular.language_train(
+        network, algorithm, seed=0, steps=60, progress=lambda *told: seen.append(told)
+    )
+    inputs = algorithm.enumerate_inputs()
+    assert answered(trained, algorithm, inputs).mean() > 0.85
+    assert answered(network, algorithm, inputs).mean() < 0.4
+    assert seen[-1][:2] == (60, 60)
+    assert seen[-1][2]["accuracy"] > 0.95

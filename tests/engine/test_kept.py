@@ -69,7 +69,7 @@ def used(prepared: Prepared) -> tuple[int, int]:
     return sources, sum(size(tier) for tier in kept(prepared).tiers)
 
 
-@pytest.mark.parametrize("family", C.PADDED)
+@pytest.mark.parametrize("family", ["gpt2", "llama", "mistral", "gemma3_text"])
 def test_a_budget_changes_what_is_kept_and_nothing_else(family: str) -> None:
     network = C.network(family)
     full = ready(network)

@@ -56,7 +56,7 @@ def pyvene_calls(
     alignment.masks(pairs)  # refuses pairs of another algorithm, or of variables that are not aligned
     inputs = alignment.network.encode(alignment.algorithm.arrays(pairs.inputs))
     plan = layouts(alignment.network, inputs, alignment.sites)
-    yield from exchange(alignment, inputs, plan).calls(pairs, chunk or alignment.network.chunk)
+    yield from exchange(alignment, inputs, plan).calls(pairs, chunk or alignment.network.batch_size(inputs))
 
 
 @dataclass(frozen=True, eq=False)
@@ -156,8 +156,8 @@ def _linked(where: Carrier, group: Group, basis: torch.Tensor, link: str) -> dic
             subspace_partition=partition,
             # Where every position goes through the same map they must not be strung together.
             keep_last_dim=where.each and where.heads is None,
-        ).to(spread)
-        rotation.rotate_layer.weight = spread
+        ).to(spread.dtype)
+        rotation.rotate_layer.weight = spread.cpu()
     representation = pv.RepresentationConfig(
         layer=where.layer,
         component=where.component,
@@ -166,7 +166,7 @@ def _linked(where: Carrier, group: Group, basis: torch.Tensor, link: str) -> dic
         low_rank_dimension=spread.shape[1],
         subspace_partition=partition,
         intervention_link_key=link if several else None,
-        intervention=rotation,
+        intervention=rotation.to(spread.device),
     )
     return dict.fromkeys(group.columns, representation)
 

@@ -26,7 +26,7 @@ def answered_by_pyvene(alignment: Alignment, bench: Bench) -> tuple[Outcome, flo
     model = translated.model(alignment.featurizers)
     found, order, worst, compared = [], [], 0.0, set[int]()
     with torch.no_grad():
-        for rows, arguments in translated.calls(pairs, prepared.network.chunk):
+        for rows, arguments in translated.calls(pairs, prepared.network.batch_size(prepared.inputs)):
             _, returned = model(**arguments)
             logits = translated.twin.logits(returned)
             swap = int(pairs.swap[rows[0]])

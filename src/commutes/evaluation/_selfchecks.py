@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import torch
 
 from commutes.alignment import Alignment
@@ -18,6 +20,7 @@ from commutes.engine import (
 from commutes.errors import CommutesError, EngineError
 from commutes.evaluation._predictions import Bench
 from commutes.features import Neurons
+from commutes.network import Moment, Network, Place, Site
 from commutes.stats import Rate, rate
 
 # Inputs that the self-checks run: enough to meet every branch, few enough to cost nothing.
@@ -83,10 +86,14 @@ def identity_change(alignment: Alignment, prepared: Prepared, featurizers: tuple
 def whole_swap(bench: Bench) -> Rate | None:
     """Share of pairs in which the whole tensor at `read`, taken from the source, gives the source's answer.
 
-    None where that tensor cannot be a site (the logits are a member of a tuple or of an output object).
+    None where that tensor cannot be a site (the logits are a member of a tuple or of an output object). Of a language
+    model it is what the projection to the vocabulary returns.
     """
     network, pairs = bench.prepared.network, bench.pairs
-    site = network.site(network.read_path, position=network.read_position)
+    path = _read_path(network)
+    if path is None:
+        return None
+    site = Site(network, (Place(Moment(path, "output", None, None), position=network.read_position),))
     inputs = bench.prepared.inputs
     try:
         plan = layouts(network, inputs, [site])
@@ -103,3 +110,12 @@ def whole_swap(bench: Bench) -> Rate | None:
     with torch.no_grad():
         answered = bench.answers.decode(interchange(network, rows.args, rows.kwargs, [edit]))
     return rate(answered == bench.clean[source.numpy()])
+
+
+def _read_path(network: Network) -> str | None:
+    """The module that makes the logits; None where a language model has no one module for it."""
+    if network.language is None:
+        return network.read_path
+    module: Any = network.module
+    head = module.get_output_embeddings()
+    return next((path for path, part in module.named_modules() if part is head), None)

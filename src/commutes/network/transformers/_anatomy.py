@@ -12,6 +12,7 @@ from torch import nn
 
 from commutes.errors import NetworkError
 from commutes.network._probe import check_mode
+from commutes.network.transformers._quantised import check_weights
 
 # Tokens of the probing forward: more than one, so that a sequence axis can be told from a single state.
 PROBE = 3
@@ -76,7 +77,7 @@ def anatomy(model: nn.Module, *, last_only: bool) -> Anatomy:
     """Look at a Hugging Face language model.
 
     Raises:
-        NetworkError: Not such a model, without a head that answers with tokens, or in training mode.
+        NetworkError: Not such a model, without a head that answers with tokens, quantised, or in training mode.
     """
     config: Any = getattr(model, "config", None)
     if not isinstance(model, nn.Module) or config is None or not hasattr(config, "get_text_config"):
@@ -86,6 +87,7 @@ def anatomy(model: nn.Module, *, last_only: bool) -> Anatomy:
             expected="a transformers.PreTrainedModel such as AutoModelForCausalLM gives",
             fix="for any other module use encode= instead of a tokenizer",
         )
+    check_weights(model)
     modules = dict(model.named_modules())
     check_mode(modules)
     text = config.get_text_config()

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 import torch
 
 from commutes.errors import NetworkError
+from commutes.network.transformers._quantised import check_configuration
 
 if TYPE_CHECKING:
     from commutes.network._network import Network
@@ -24,12 +25,13 @@ def pretrained(
     """The model in evaluation mode, and its fast tokenizer. Code of the repository's own is never run.
 
     Raises:
-        NetworkError: Not to be had, or not without running code of its own.
+        NetworkError: Not to be had, not without running code of its own, or with quantised weights.
     """
     from transformers import AutoConfig, AutoModelForCausalLM, AutoModelForMaskedLM, AutoTokenizer
 
     chosen: dict[str, Any] = {"revision": revision or "main", "trust_remote_code": False}
     config: Any = _had(name, lambda: AutoConfig.from_pretrained(name, **chosen))
+    check_configuration(config, name)
     masked = any(kind.endswith("ForMaskedLM") for kind in config.architectures or ())
     weights: dict[str, Any] = {} if dtype is None else {"dtype": dtype}
     if device_map is not None:
