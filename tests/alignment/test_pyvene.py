@@ -314,6 +314,11 @@ def test_maps_that_pyvene_does_not_have_are_refused() -> None:
             return state
 
     refused(AlignmentError, "Cube", lambda: cm.to_pyvene(claim.with_maps([Cube()])))
+    # A subspace where neurons were declared would be swapped by columns that nobody named.
+    neurons = cm.Coordinates(network.site("block_output", layer=1, position="last"))
+    plain = cm.Alignment(algorithm, {algorithm["left"]: neurons[:2]})
+    swapped = plain.with_maps([Subspace(reader, reader)])
+    refused(AlignmentError, "a Subspace for neurons", lambda: cm.to_pyvene(swapped))
 
 
 def test_interventions_that_are_no_subspace_are_refused() -> None:

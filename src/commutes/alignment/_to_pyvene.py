@@ -78,6 +78,7 @@ class Exchange:
         for number, (group, where, featurizer) in enumerate(
             zip(self.alignment.groups, self.carriers, featurizers, strict=True)
         ):
+            _check_family(group, featurizer)
             if isinstance(featurizer, Neurons):
                 found |= {v: _neurons(where, featurizer, columns) for v, columns in group.columns.items()}
             else:
@@ -122,6 +123,17 @@ def exchange(alignment: Alignment, inputs: Inputs, plan: Mapping[Site, SiteLayou
 def _source(pairs: Counterfactuals, variable: Variable, rows: np.ndarray) -> torch.Tensor | None:
     found = pairs.source_of(variable)[rows] if variable in pairs.variables else None
     return None if found is None or found[0] < 0 else torch.from_numpy(found)
+
+
+def _check_family(group: Group, featurizer: Featurizer) -> None:
+    """Places and subspaces were chosen by the claim's featurizer, before its map was seen."""
+    if isinstance(group.features, Coordinates) != isinstance(featurizer, Neurons):
+        raise AlignmentError(
+            "the map is of another family than the featurizer",
+            where=str(group.site),
+            got=f"a {type(featurizer).__name__} for {group.features}",
+            expected="neurons for Coordinates, and for no other featurizer",
+        )
 
 
 def _orthogonal(featurizer: Featurizer, group: Group) -> torch.Tensor:
