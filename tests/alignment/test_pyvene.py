@@ -242,6 +242,7 @@ def test_calls_are_batches_of_one_swapped_set() -> None:
     assert sorted(seen) == list(range(12))
 
 
+@pytest.mark.slow
 def test_pyvene_says_nothing_on_stdout() -> None:
     code = """
 import sys
