@@ -72,7 +72,7 @@ def test_fitting_and_challenging_freeze_nothing_for_good(case):
 
 def test_variables_of_one_rotation_share_its_parameters_and_count_once(case):
     members = cohort([case.claim], [case.parts[0]], budget=2**30)
-    assert members.shapes == ((6, 2),)
+    assert members.banks.shapes == ((0, 6, 2),)
 
 
 def test_the_loss_is_the_plain_cross_entropy_with_every_pair_once(case):
@@ -80,7 +80,7 @@ def test_the_loss_is_the_plain_cross_entropy_with_every_pair_once(case):
     train = case.parts[0]
     members = cohort([case.claim], [train], budget=2**30)
     raw = torch.randn(1, 6, 2, generator=torch.Generator().manual_seed(0))
-    (found,) = members.losses([raw], 40, 1, [torch.Generator().manual_seed(1)])
+    (found,) = members.step([raw.requires_grad_()], 40, 1, [torch.Generator().manual_seed(1)])[0]
     rows = torch.randint(len(train), (40,), generator=torch.Generator().manual_seed(1))
     basis = orthonormal(raw)[0]
     member = members.members[0]

@@ -99,6 +99,7 @@ def test_whole_runs_end_at_the_same_subspaces(family: str, monkeypatch: pytest.M
         assert cone.history["start_scores"] == one.history["start_scores"]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("budget", [0, 40_000, 400_000])
 def test_any_budget_gives_the_same_fits(budget: int) -> None:
     alignments, train, select = setting("llama")
