@@ -130,9 +130,9 @@ def test_a_decoder_that_is_another_in_every_run_is_refused() -> None:
     assert found.startswith("an edit of layers.0.input[0] position 3 is off by ")
 
 
-def bidirectional(family: str, depth: int) -> Network:
+def bidirectional(family: str, depth: int, dtype: torch.dtype = torch.float64) -> Network:
     sizes: dict[str, Any] = {"n_layer" if family == "gpt2" else "num_hidden_layers": depth}
-    model = M.model(family, **sizes)
+    model = M.model(family, dtype=dtype, **sizes)
     for module in model.modules():
         if hasattr(module, "is_causal"):
             module.is_causal = False
@@ -148,6 +148,33 @@ def test_attention_that_goes_both_ways_is_found_out(family: str, depth: int) -> 
     assert not holds
     assert reason.startswith(f"an edit of {network.blocks[0]}.input{item} position 3 is off by ")
     assert not any(gap(network, False, family))
+
+
+@pytest.mark.parametrize("family", C.DECODERS)
+def test_sixteen_bits_with_maps_of_thirty_two(family: str) -> None:
+    """What is right is right within the rounding of few digits."""
+    network = M.network(family, dtype=torch.bfloat16)
+    assert verdict(network, padded=True) == (True, HOLDS)
+    cases = [("block_output", 0, "{b[last]}"), ("head_value_output", 1, "last"), ("mlp_output", 2, "last")]
+    prepared, raws = C.ready(network, C.values(True), [[C.site(network, *case)] for case in cases])
+    leaves = [own[0].float().requires_grad_() for own in raws]
+    runs = [C.edited(one, [leaf]) for one, leaf in zip(prepared, leaves, strict=True)]
+    found = logits_together(runs)
+    for logits, run in zip(found, runs, strict=True):
+        whole = C.whole(run)
+        assert logits.dtype == torch.bfloat16
+        eps = torch.finfo(torch.bfloat16).eps
+        assert (logits - whole).abs().max() <= 8 * eps * (1 + whole.abs().max())
+    torch.stack([logits.float().square().sum() for logits in found]).sum().backward()
+    assert all(leaf.grad is not None and bool(torch.isfinite(leaf.grad).all()) for leaf in leaves)
+
+
+@pytest.mark.parametrize("family", ["gpt2", "llama", "qwen3"])
+def test_sixteen_bits_do_not_hide_attention_that_goes_both_ways(family: str) -> None:
+    for depth in (2, 3):
+        holds, reason = verdict(bidirectional(family, depth, torch.bfloat16))
+        assert not holds
+        assert " is off by " in reason
 
 
 CONFIGURED: list[tuple[Callable[[], Network], str]] = [
