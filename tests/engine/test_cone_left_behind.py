@@ -138,6 +138,14 @@ def test_after_an_error_in_a_base_run_and_in_the_trial() -> None:
     assert everything(other.module) == before
 
 
+def test_memory_that_runs_out_in_the_trial_says_nothing_about_the_model() -> None:
+    network = fresh()
+    error = torch.OutOfMemoryError("none left")
+    inputs = network.encode(C.values(True))
+    interrupted(network, "model.layers.1.mlp", error, lambda: cone_certificate(network, inputs))
+    assert cone_certificate(network, inputs).holds
+
+
 def _one_row_only(_module: nn.Module, _args: object, output: torch.Tensor) -> None:
     if len(output) == 1:
         raise ValueError("one row is too few")

@@ -120,6 +120,9 @@ def _certified(network: Network, inputs: Inputs) -> Certificate:
         try:
             with torch.no_grad():
                 reason = _difference(network, rows, start, generator)
+        except torch.OutOfMemoryError:
+            # That says nothing about the model.
+            raise
         except Exception as error:
             # Whatever a model does that no decoder does, the whole run is still right.
             reason = " ".join([f"{type(error).__name__}:", *str(error).strip().splitlines()[:1]])

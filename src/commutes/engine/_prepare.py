@@ -12,6 +12,7 @@ from commutes.engine._admission import cone_certificate
 from commutes.engine._capture import captured
 from commutes.engine._kept import Wanted, keep
 from commutes.engine._layout import SiteLayout, layouts
+from commutes.engine._padding import check_padding
 from commutes.engine._prepared import Cone, Prepared, check_finite
 from commutes.engine._resume import resume_block, shared_block
 from commutes.network import Inputs, Moment, Network, Place, Site
@@ -55,7 +56,8 @@ def prepare_all(
         budget: Bytes on the network's device that cached activations may take.
 
     Raises:
-        NetworkError: The network is in training mode with dropout or batch statistics.
+        NetworkError: The network is in training mode with dropout or batch statistics, or answers a prompt otherwise
+            where it is padded.
         SiteError: A position that does not exist in some example, or places of one site that overlap.
         EngineError: The clean run of an input gives NaN or infinity at a site.
     """
@@ -65,6 +67,7 @@ def prepare_all(
     plan = layouts(network, inputs, every)
     # Before anything is captured: errors then name an example by its place among all inputs.
     positions = {site: _positions(layout, inputs) for site, layout in plan.items()}
+    check_padding(network, inputs)
     roles = [_role(rows, inputs.n) for rows in (bases, sources)]
     source_row = torch.full((inputs.n,), -1)
     source_row[roles[1]] = torch.arange(len(roles[1]))
