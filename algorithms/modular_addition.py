@@ -174,7 +174,7 @@ def train(
 # seed 0, by accuracy on held-out pairs.
 
 TEMPLATE = "{a}+{b}="
-LANGUAGE_STEPS = 2_000
+LANGUAGE_STEPS = 1_000
 
 
 def language_network(
@@ -219,9 +219,9 @@ def language_train(
         network,
         algorithm,
         steps=steps,
-        batch=512,
+        batch=256,
         lr=3e-3,
-        weight_decay=1.0,
+        weight_decay=2.0,
         seed=seed,
         progress=progress,
     )

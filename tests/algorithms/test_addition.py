@@ -5,6 +5,7 @@ import pytest
 import torch
 
 from commutes.errors import AlgorithmError
+from commutes.network.transformers import answered, held_out
 
 
 def number(columns, word: str, digits: int) -> np.ndarray:
@@ -117,3 +118,16 @@ def test_training_is_a_function_of_its_seed_and_touches_nothing(addition):
     assert torch.equal(torch.get_rng_state(), generator)
     assert [told[:2] for told in seen] == [(step, 5) for step in range(1, 6)]
     assert list(seen[-1][2]) == ["loss", "accuracy", "held_out"]
+
+
+@pytest.mark.slow
+def test_a_smaller_network_learns_to_add_numbers_that_it_never_saw(addition):
+    algorithm = addition.algorithm()
+    network = addition.network(algorithm, seed=0, layers=2, width=64)
+    trained = addition.train(network, algorithm, seed=0, steps=400)
+    inputs = algorithm.enumerate_inputs()
+    right = answered(trained, algorithm, inputs)
+    unseen = held_out(algorithm, inputs, seed=0)
+    assert 900 < unseen.sum() < 1_100
+    assert right[unseen].mean() > 0.95
+    assert answered(network, algorithm, inputs).mean() < 0.05

@@ -4,6 +4,8 @@ import numpy as np
 import pytest
 
 from commutes.counterfactuals import counterfactuals
+from commutes.network import draw_inputs
+from commutes.network.transformers import answered, held_out
 
 FORMS = ("algorithm", "rival", "control")
 QUESTION = {
@@ -78,3 +80,18 @@ def test_pairs_are_drawn_from_the_questions(multiple_choice):
     pairs = counterfactuals(algorithm, 200, seed=0, distribution=multiple_choice.questions)
     values = {v.name: algorithm.values(v, pairs.inputs[v.name]) for v in algorithm.input_variables}
     assert all(len(set(row)) == 4 for row in zip(*(values[name] for name in "pqrs"), strict=True))
+
+
+@pytest.mark.slow
+def test_with_four_colours_and_letters_questions_that_it_never_saw_are_soon_answered(
+    multiple_choice, monkeypatch
+):
+    monkeypatch.setattr(multiple_choice, "COLOURS", multiple_choice.COLOURS[:4])
+    monkeypatch.setattr(multiple_choice, "LETTERS", multiple_choice.LETTERS[:4])
+    algorithm = multiple_choice.algorithm()
+    network = multiple_choice.network(algorithm, seed=0)
+    trained = multiple_choice.train(network, algorithm, seed=0, steps=350)
+    drawn = draw_inputs(algorithm, 10_000, seed=5, distribution=multiple_choice.questions)
+    unseen = {name: column[held_out(algorithm, drawn, seed=0)] for name, column in drawn.items()}
+    assert answered(trained, algorithm, unseen).mean() > 0.95
+    assert answered(network, algorithm, unseen).mean() < 0.5

@@ -4,6 +4,8 @@ import numpy as np
 import pytest
 
 from commutes.counterfactuals import counterfactuals
+from commutes.network import draw_inputs
+from commutes.network.transformers import answered, held_out
 
 FORMS = ("algorithm", "rival", "control")
 MARY = {"first": "Mary", "second": "John", "subject": "Mary"}
@@ -73,3 +75,14 @@ def test_the_spec_finds_the_distribution_by_its_name(name_mover):
     values = {v.name: algorithm.values(v, pairs.inputs[v.name]) for v in algorithm.input_variables}
     rows = zip(values["first"], values["second"], values["subject"], strict=True)
     assert all(first != second and subject in (first, second) for first, second, subject in rows)
+
+
+@pytest.mark.slow
+def test_fewer_steps_are_enough_for_sentences_that_it_never_saw(name_mover):
+    algorithm = name_mover.algorithm()
+    network = name_mover.network(algorithm, seed=0, layers=2)
+    trained = name_mover.train(network, algorithm, seed=0, steps=250)
+    drawn = draw_inputs(algorithm, 10_000, seed=5, distribution=name_mover.sentences)
+    unseen = {name: column[held_out(algorithm, drawn, seed=0)] for name, column in drawn.items()}
+    assert answered(trained, algorithm, unseen).mean() > 0.95
+    assert answered(network, algorithm, unseen).mean() < 0.1
