@@ -1,7 +1,7 @@
 """Peak resident memory of a sweep over twelve sites of GPT-2's shape, beside the budget that it was given.
 
 Every budget has a process of its own, which loads the model, runs the longest prompt once and notes what is resident.
-Then 512 pairs of 20 tokens are fitted at twelve blocks together for a few steps, selection among them, and the
+Then 128 pairs of 20 tokens are fitted at twelve blocks together for a few steps, selection among them, and the
 highest resident memory is read. What is above the note is the sweep: what is kept, gradients, and what the
 allocator does not give back.
 
@@ -29,8 +29,8 @@ from provenance import ROOT, dumped, library_hash, provenance, say
 import commutes as cm
 from commutes.training import Settings, fit_many
 
-BUDGETS = (128, 256, 512, 1024, 2048)
-PAIRS, STEPS = 512, 6
+BUDGETS = (128, 512, 2048)
+PAIRS, STEPS = 128, 3
 MEGABYTE = 2**20
 
 
@@ -50,7 +50,7 @@ def sweep(megabytes: int) -> dict[str, float]:
     network = gpt2()
     alignments = claims(network, range(12))
     drawn = cm.counterfactuals(alignments[0].algorithm, 2 * PAIRS, seed=0)
-    pairs, select = drawn.split(train=0.5, select=0.5)
+    pairs, select = drawn.split(train=0.5, select=0.25)
     one = {name: column[:1] for name, column in pairs.algorithm.arrays(pairs.inputs).items()}
     with torch.no_grad():
         network.module(**network.encode(one).kwargs)
