@@ -76,22 +76,31 @@ def check_claims(
                 expected="a Rotation",
                 fix="find the map by a closed form and give it with alignment.with_maps([...])",
             )
-        if not train.effective.any():
+        check_pairs(train, None if selects is None else selects[i])
+
+
+def check_pairs(train: Counterfactuals, select: Counterfactuals | None) -> None:
+    """Refuse pairs that teach nothing, and a choice on inputs that were trained on.
+
+    Raises:
+        DataError: Training and selection share inputs, or no pair's answer changes.
+    """
+    if not train.effective.any():
+        raise DataError(
+            "no training pair changes the answer",
+            got=f"{len(train):,} pairs, 0 effective",
+            expected="pairs whose expected answer is not the base's",
+            fix="a fit on these would learn to change nothing; draw other pairs",
+        )
+    if select is not None:
+        shared = int(np.isin(select.input_ids, train.input_ids).sum())
+        if shared:
             raise DataError(
-                "no training pair changes the answer",
-                got=f"{len(train):,} pairs, 0 effective",
-                expected="pairs whose expected answer is not the base's",
-                fix="a fit on these would learn to change nothing; draw other pairs",
+                "training and selection share inputs",
+                got=f"{shared:,} of {len(select.input_ids):,} selection inputs are in training",
+                expected="disjoint inputs",
+                fix="take both from one pairs.split(train=..., select=..., test=...)",
             )
-        if selects is not None:
-            shared = int(np.isin(selects[i].input_ids, train.input_ids).sum())
-            if shared:
-                raise DataError(
-                    "training and selection share inputs",
-                    got=f"{shared:,} of {len(selects[i].input_ids):,} selection inputs are in training",
-                    expected="disjoint inputs",
-                    fix="take both from one pairs.split(train=..., select=..., test=...)",
-                )
 
 
 def _check_settings(settings: Settings) -> None:
