@@ -19,10 +19,19 @@ _HOMES: dict[str, tuple[str, ...]] = {
         "plan",
     ),
     "commutes.network": ("Network", "Site"),
-    "commutes.features": ("Coordinates", "Rotation"),
+    "commutes.features": (
+        "Affine",
+        "Coordinates",
+        "Dictionary",
+        "Oblique",
+        "Reversible",
+        "Rotation",
+        "Subspace",
+        "load_dictionary",
+    ),
     "commutes.alignment": ("Alignment", "from_pyvene", "load", "save", "to_pyvene"),
     "commutes.evaluation": ("Evaluation", "evaluate"),
-    "commutes.training": ("fit", "fit_many"),
+    "commutes.training": ("IIT", "Strictness", "Trained", "closed_form", "fit", "fit_many", "strictness", "train_network"),
     "commutes.robustness": ("Report", "challenge"),
 }
 _HOME_OF = {name: home for home, names in _HOMES.items() for name in names}
@@ -39,39 +48,60 @@ if TYPE_CHECKING:
         plan,
     )
     from commutes.evaluation import Evaluation, evaluate
-    from commutes.features import Coordinates, Rotation
+    from commutes.features import (
+        Affine,
+        Coordinates,
+        Dictionary,
+        Oblique,
+        Reversible,
+        Rotation,
+        Subspace,
+        load_dictionary,
+    )
     from commutes.network import Network, Site
     from commutes.robustness import Report, challenge
-    from commutes.training import fit, fit_many
+    from commutes.training import IIT, Strictness, Trained, closed_form, fit, fit_many, strictness, train_network
 
 __all__ = [
+    "Affine",
     "Algorithm",
     "Alignment",
     "Coordinates",
     "Counterfactuals",
+    "Dictionary",
     "Distribution",
     "Evaluation",
     "Finite",
+    "IIT",
     "Network",
+    "Oblique",
     "Report",
+    "Reversible",
     "Rotation",
     "Site",
     "Space",
+    "Strictness",
+    "Subspace",
+    "Trained",
     "Variable",
     "__version__",
     "census",
     "challenge",
+    "closed_form",
     "counterfactuals",
     "evaluate",
     "fit",
     "fit_many",
     "from_pyvene",
     "load",
+    "load_dictionary",
     "one_source",
     "plan",
     "reals",
     "save",
+    "strictness",
     "to_pyvene",
+    "train_network",
     "vectors",
 ]
 

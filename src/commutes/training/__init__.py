@@ -1,5 +1,20 @@
-"""Fitting an alignment."""
+"""Fitting an alignment, and training a network to implement one."""
 
+from commutes.training._closed_form import closed_form
 from commutes.training._fit import Progress, Settings, fit, fit_many
+from commutes.training._iit import Trained, train_network
+from commutes.training._iit_settings import IIT
+from commutes.training._iit_strictness import Strictness, strictness
 
-__all__ = ["Progress", "Settings", "fit", "fit_many"]
+__all__ = [
+    "IIT",
+    "Progress",
+    "Settings",
+    "Strictness",
+    "Trained",
+    "closed_form",
+    "fit",
+    "fit_many",
+    "strictness",
+    "train_network",
+]
