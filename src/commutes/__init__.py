@@ -31,7 +31,16 @@ _HOMES: dict[str, tuple[str, ...]] = {
     ),
     "commutes.alignment": ("Alignment", "from_pyvene", "load", "save", "to_pyvene"),
     "commutes.evaluation": ("Evaluation", "evaluate"),
-    "commutes.training": ("IIT", "Strictness", "Trained", "closed_form", "fit", "fit_many", "strictness", "train_network"),
+    "commutes.training": (
+        "IIT",
+        "Strictness",
+        "Trained",
+        "closed_form",
+        "fit",
+        "fit_many",
+        "strictness",
+        "train_network",
+    ),
     "commutes.robustness": ("Report", "challenge"),
 }
 _HOME_OF = {name: home for home, names in _HOMES.items() for name in names}
@@ -60,9 +69,19 @@ if TYPE_CHECKING:
     )
     from commutes.network import Network, Site
     from commutes.robustness import Report, challenge
-    from commutes.training import IIT, Strictness, Trained, closed_form, fit, fit_many, strictness, train_network
+    from commutes.training import (
+        IIT,
+        Strictness,
+        Trained,
+        closed_form,
+        fit,
+        fit_many,
+        strictness,
+        train_network,
+    )
 
 __all__ = [
+    "IIT",
     "Affine",
     "Algorithm",
     "Alignment",
@@ -72,7 +91,6 @@ __all__ = [
     "Distribution",
     "Evaluation",
     "Finite",
-    "IIT",
     "Network",
     "Oblique",
     "Report",

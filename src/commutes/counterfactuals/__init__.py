@@ -9,10 +9,12 @@ from typing import Any
 from commutes.counterfactuals._census import census
 from commutes.counterfactuals._coverage import Coverage, Share, best_constant
 from commutes.counterfactuals._design import Design, Distribution
+from commutes.counterfactuals._pairs_hash import pairs_hash
 from commutes.counterfactuals._plan import GATED, Plan, plan
 from commutes.counterfactuals._swap import Swap, one_source
 from commutes.counterfactuals._value import Counterfactuals
 from commutes.counterfactuals._verbs import counterfactuals
+from commutes.counterfactuals._within import belongs, controlled_within
 
 __all__ = [
     "GATED",
@@ -23,10 +25,13 @@ __all__ = [
     "Plan",
     "Share",
     "Swap",
+    "belongs",
     "best_constant",
     "census",
+    "controlled_within",
     "counterfactuals",
     "one_source",
+    "pairs_hash",
     "plan",
 ]
 
