@@ -73,13 +73,14 @@ def train_network(
     Raises:
         AlignmentError: The alignment is not fitted, or the pairs swap a variable that is not aligned.
         DataError: Training and selection share inputs, or no pair's answer changes.
-        FitError: Nothing to train, nothing left over for a strict term, or a loss that is not finite.
+        FitError: Nothing to train, nothing that a strict term could take, an answer that does not hang on the aligned
+            variables alone under one, or a loss that is not finite.
         NetworkError: The network has a custom `decode=`, or is in training mode with dropout or batch statistics.
     """
     settings = settings or IIT()
     if isinstance(seed, bool) or not isinstance(seed, int) or seed < 0:
         raise FitError("seed is a whole number from 0", got=repr(seed), expected="such as seed=0")
-    check_training(alignment, pairs, select)
+    check_training(alignment, pairs, select, settings)
     module = copy.deepcopy(alignment.network.module)
     parameters = trained_parameters(module)
     training = _Training(alignment, module, parameters, settings, select, seed, progress)

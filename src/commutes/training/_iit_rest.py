@@ -121,6 +121,22 @@ def _plainly(layout: PlaceLayout) -> PlaceLayout:
     return replace(layout, place=replace(layout.place, moment=moment))
 
 
+def way_around(alignment: Alignment) -> str:
+    """A path from an input to the output on which no variable is aligned, in words; empty where there is none.
+
+    Where there is one the answer may change with coordinates that carry no aligned variable: they may carry another.
+    """
+    algorithm = alignment.algorithm
+    paths = [[algorithm.output_variable]]
+    while paths:
+        path = paths.pop()
+        if path[0] in algorithm.input_variables:
+            return " -> ".join(variable.name for variable in path)
+        parents = [v for v in algorithm.parents(path[0]) if v not in alignment.slices]
+        paths += [[parent, *path] for parent in reversed(parents)]
+    return ""
+
+
 def whole(widths: Sequence[int], device: torch.device) -> list[Featurizer]:
     """Per site the map to all of its coordinates."""
     return [Neurons(torch.arange(width, device=device)) for width in widths]

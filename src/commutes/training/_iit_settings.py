@@ -13,6 +13,7 @@ from commutes.alignment import Alignment
 from commutes.counterfactuals import Counterfactuals
 from commutes.errors import FitError
 from commutes.network._train import Course, Schedule
+from commutes.training._iit_rest import way_around
 from commutes.training._settings import check_pairs
 
 Resampled = Literal["unit", "joint"]
@@ -102,12 +103,15 @@ def _is_number(value: object) -> bool:
     return isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value)
 
 
-def check_training(alignment: Alignment, train: Counterfactuals, select: Counterfactuals | None) -> None:
+def check_training(
+    alignment: Alignment, train: Counterfactuals, select: Counterfactuals | None, settings: IIT
+) -> None:
     """Refuse before the long work what cannot be trained, or chosen honestly.
 
     Raises:
         AlignmentError: The alignment is not fitted, or the pairs are not of its variables.
         DataError: Training and selection share inputs, or no pair's answer changes.
+        FitError: A strict term, where the answer does not hang on the aligned variables alone.
         NetworkError: The network is in training mode with dropout or batch statistics.
     """
     alignment.featurizers  # noqa: B018 - an alignment that is not fitted says so
@@ -115,6 +119,15 @@ def check_training(alignment: Alignment, train: Counterfactuals, select: Counter
     for pairs in (train, select):
         if pairs is not None:
             alignment.masks(pairs)
+    path = way_around(alignment) if settings.strict else ""
+    if path:
+        raise FitError(
+            "the answer does not hang on the aligned variables alone",
+            where=alignment.algorithm.name,
+            got=f"strict={settings.strict:g}, and {path} passes no aligned variable",
+            expected="an aligned variable on every path from an input to the output",
+            fix="align a variable on that path too, or leave strict= out",
+        )
     alignment.network.check_mode()
 
 

@@ -16,7 +16,7 @@ from commutes.errors import DataError, FitError
 from commutes.evaluation import Answers, answers_of, behaviour, label_of
 from commutes.network import Network
 from commutes.stats import Rate, rate
-from commutes.training._iit_rest import Rest, rest_of, whole
+from commutes.training._iit_rest import Rest, rest_of, way_around, whole
 from commutes.training._iit_runs import Encoded, clean_states, edited_logits, encoded, plain_logits
 
 
@@ -25,7 +25,7 @@ class Strictness:
     """How often a network's answer to a base stays, by what was taken from another input. Every base is used once."""
 
     label: str
-    """How the numbers may be read: "" for held-out inputs, otherwise what is optimistic about them."""
+    """How the numbers may be read: "" for held-out inputs and variables on which the answer hangs alone."""
     joint: Rate
     """All coordinates that carry no variable at once."""
     unit: Rate
@@ -91,7 +91,11 @@ def strictness(alignment: Alignment, pairs: Counterfactuals, *, seed: int, units
     """
     if isinstance(units, bool) or not isinstance(units, int) or units < 0:
         raise FitError("units is a count", got=repr(units), expected="a whole number from 0")
-    label = label_of(alignment, pairs, census=pairs.complete)
+    words = [label_of(alignment, pairs, census=pairs.complete)]
+    path = way_around(alignment)
+    if path:
+        words.append(f"{path} passes no aligned variable, so that the answer may change")
+    label = ", ".join(filter(None, words))
     found = Resampling(alignment, pairs, seed=seed)
     total = found.rest.units
     rng = np.random.default_rng([seed, 2])
