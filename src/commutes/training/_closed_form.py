@@ -69,7 +69,7 @@ def closed_form(
     arXiv 2303.02536, for what is sought; each method's own reference stands in `commutes.features`.
     """
     _check(method, nuisance, size, seed)
-    alignment.masks(pairs)
+    _refuse_others(alignment, pairs)
     learnt = _learnt(alignment)
     _refuse_constant(learnt, pairs)
     activations = Activations(pairs.algorithm, alignment.network, [g.site for g in learnt])
@@ -134,6 +134,16 @@ def _learnt(alignment: Alignment) -> list[Group]:
                 fix="declare one of these, or fit it by descent: cm.fit",
             )
     return learnt
+
+
+def _refuse_others(alignment: Alignment, pairs: Counterfactuals) -> None:
+    if pairs.algorithm is not alignment.algorithm:
+        raise AlignmentError(
+            "the pairs were drawn under another algorithm than the aligned one",
+            got=f"pairs of {pairs.algorithm.name!r}",
+            expected=f"pairs of {alignment.algorithm.name!r}, of the very same object",
+            fix="draw them under alignment.algorithm, or use pairs.for_algorithm(alignment.algorithm)",
+        )
 
 
 def _refuse_constant(learnt: list[Group], pairs: Counterfactuals) -> None:

@@ -29,6 +29,8 @@ SCATTERS = 2**24
 """Numbers in the scatters of all classes beyond which they are taken among principal components: 128 MiB."""
 SAMPLED = 2048
 """States from which principal components are taken: eight for each of 256."""
+ROUNDING = 10
+"""Roundings of the largest number of a state; its components are sums of many rounded numbers."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -102,8 +104,17 @@ class Material:
         scatters = max(values, values * (values - 1) // 2) * width**2
         if width <= WIDE or (len(flat) >= PER_COORDINATE * width and scatters <= SCATTERS):
             return None
+        if any(place.source_position is not None for place in self.group.site.places):
+            # What is swapped in comes from another position, whose states may lie elsewhere.
+            flat = torch.cat(
+                [flat, self.activations.of(self.group.site, self.inputs, source=True).flatten(0, 1)]
+            )
         rows = np.unique(np.linspace(0, len(flat) - 1, min(len(flat), SAMPLED)).astype(int))
-        return principal(flat[torch.from_numpy(rows)], max(WIDE, 2 * self.group.dimension))
+        some = flat[torch.from_numpy(rows)]
+        basis = principal(some, max(WIDE, 2 * self.group.dimension))
+        # Components that are the rounding of the network's own precision are no directions of its states.
+        spread = ((some - some.mean(dim=0)).double() @ basis).std(dim=0)
+        return basis[:, spread > ROUNDING * torch.finfo(some.dtype).eps * float(some.abs().max())]
 
     def finite(self, variable: Variable) -> bool:
         """Whether the variable has classes."""
