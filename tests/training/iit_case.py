@@ -8,11 +8,22 @@ import numpy as np
 import torch
 from torch import nn
 
-from commutes import Algorithm, Alignment, Coordinates, Counterfactuals, Network, Rotation, counterfactuals
+from commutes import (
+    Algorithm,
+    Alignment,
+    Coordinates,
+    Counterfactuals,
+    Network,
+    Rotation,
+    counterfactuals,
+    train_network,
+)
 from commutes.features import Subspace
 from commutes.network import MLP
+from commutes.training import IIT, Trained
 
 WIDTH = 12
+QUICK = IIT(steps=120, batch=128, lr=2e-2, every=40)
 
 
 def two_sums() -> Algorithm:
@@ -86,3 +97,17 @@ def parts(
         train=0.6, select=0.2, test=0.2
     )
     return train, select, test
+
+
+def one_variable(
+    algorithm: Algorithm,
+) -> tuple[Alignment, Counterfactuals, Counterfactuals, Counterfactuals, Trained]:
+    """A claim about two directions of a rotated layer, its parts, and the network trained for it."""
+    claim = hidden(network(), algorithm, left=0)
+    train, select, test = parts(algorithm, "left")
+    return claim, train, select, test, train_network(claim, train, seed=0, settings=QUICK, select=select)
+
+
+def bits(net: Network) -> bytes:
+    """All weights and buffers."""
+    return b"".join(p.detach().numpy().tobytes() for p in net.module.state_dict().values())
