@@ -86,8 +86,8 @@ class Step:
     def __init__(self, alignments: Sequence[cm.Alignment], pairs: cm.Counterfactuals, objective: Any) -> None:
         self.cohort: Cohort = cohort(alignments, [pairs] * len(alignments), budget=2**34, objective=objective)
         self.raws = [
-            torch.randn(len(own), d, k, generator=torch.Generator().manual_seed(0)).requires_grad_()
-            for (_, d, k), own in zip(self.cohort.banks.shapes, self.cohort.banks.claims, strict=True)
+            part.start(0)[None].repeat(len(own), 1, 1).requires_grad_()
+            for (_, part), own in zip(self.cohort.banks.parts, self.cohort.banks.claims, strict=True)
         ]
         self.adam = torch.optim.Adam(self.raws, lr=1e-3)
         self.generators = [torch.Generator().manual_seed(0) for _ in alignments]

@@ -13,12 +13,18 @@ import torch
 from torch import nn
 
 from commutes import Alignment, Coordinates, evaluate, load, save
+from commutes.alignment._saved_maps import parts_of
 from commutes.errors import AlignmentError, ArtefactError
 from commutes.features import (
     Affine,
     AffineMap,
+    Boundless,
     Dictionary,
+    Directions,
     Features,
+    Gated,
+    Mask,
+    Neurons,
     Oblique,
     Reversible,
     SparseAutoencoder,
@@ -60,7 +66,9 @@ LEARNT: dict[str, tuple[Callable[[Site], Features], Callable[[Subspace], Any]]] 
     "oblique": (Oblique, _oblique),
     "affine": (Affine, _affine),
     "reversible": (lambda site: Reversible(site, depth=2, hidden=3), _reversible),
+    "boundless": (lambda site: Boundless(site, 0.2, (0.3, 0.02)), lambda truth: Gated(truth, OPEN)),
 }
+OPEN = torch.tensor([True, True])
 
 
 def _claim(case: Planted, features: Features, first: Any = 0, second: Any = 1) -> Alignment:
@@ -88,8 +96,61 @@ def test_a_learnt_family_is_unfitted_then_evaluated_saved_and_loaded(
     again = load(tmp_path, algorithm=case.algorithm, network=case.network)
     assert type(again.groups[0].features) is type(claim.groups[0].features)
     assert evaluate(again, test).record() == found.record()
-    for name, tensor in claim.featurizers[0].tensors().items():  # type: ignore[attr-defined]
-        assert torch.equal(tensor, again.featurizers[0].tensors()[name])  # type: ignore[attr-defined]
+    for name, tensor in parts_of(claim.groups[0].features, claim.featurizers[0]).items():
+        assert torch.equal(tensor, parts_of(again.groups[0].features, again.featurizers[0])[name])
+
+
+def test_masks_are_saved_with_what_they_choose_among(case: Planted, tmp_path: Path) -> None:
+    whole = torch.cat([case.truth.reader, case.truth.complement().reader], dim=1).contiguous()
+    given = Subspace(whole, whole)
+    site, test = _site(case), case.parts[2]
+    makers = [
+        (Mask(Directions(site, given), 1, 0.2, (0.9, 0.1)), given, (0, 1)),
+        (Mask(Coordinates(site), per=2), Neurons(torch.arange(6)), (0, 1, 4, 5)),
+        (Mask(Dictionary(site, _dictionary(case.truth))), None, (3, 7)),
+    ]
+    for number, (features, inner, opened) in enumerate(makers):
+        size = features.size(WIDTH)
+        half = size // 2
+        claim = _claim(case, features, slice(half), slice(half, size))
+        gate = torch.zeros(size, dtype=torch.bool)
+        gate[list(opened)] = True
+        found = inner or features.features.given(range(size), torch.device("cpu"))
+        assert found is not None
+        claim = claim.with_maps([Gated(found, gate)])
+        folder = tmp_path / str(number)
+        save(claim, folder)
+        again = load(folder, algorithm=case.algorithm, network=case.network)
+        assert evaluate(again, test).record() == evaluate(claim, test).record()
+        mask, map = again.groups[0].features, again.featurizers[0]
+        assert isinstance(mask, Mask)
+        assert (mask.per, mask.sparsity, mask.temperature) == (
+            features.per,
+            features.sparsity,
+            features.temperature,
+        )
+        assert isinstance(map, Gated)
+        assert map.open == opened
+        assert again.sizes(again.groups[0]) == claim.sizes(claim.groups[0])
+
+
+def test_directions_are_saved_as_what_they_are(case: Planted, tmp_path: Path) -> None:
+    claim = _claim(case, Directions(_site(case), case.truth), 1, 0)
+    assert claim.fitted
+    save(claim, tmp_path)
+    again = load(tmp_path, algorithm=case.algorithm, network=case.network)
+    left = case.algorithm["left"]
+    assert torch.equal(again.subspace(left).reader, case.truth.reader[:, [1]])
+
+
+def test_the_subspace_of_a_mask_is_that_of_its_open_gates(case: Planted) -> None:
+    claim = _claim(case, Mask(Coordinates(_site(case))), slice(3), slice(3, 6))
+    gate = torch.tensor([False, True, False, True, False, True])
+    claim = claim.with_maps([Gated(Neurons(torch.arange(6)), gate)])
+    left, right = case.algorithm["left"], case.algorithm["right"]
+    assert torch.equal(claim.subspace(left).reader, torch.eye(6)[:, [1]])
+    assert torch.equal(claim.subspace(right).writer, torch.eye(6)[:, [3, 5]])
+    assert claim.sizes(claim.groups[0]) == {left: 1, right: 2}
 
 
 def test_a_centre_is_saved_with_its_subspace(case: Planted, tmp_path: Path) -> None:

@@ -13,10 +13,11 @@ import torch
 
 import commutes.robustness._challenge as challenge_module
 from commutes import Alignment, Rotation, census, challenge, counterfactuals, evaluate, load
+from commutes.counterfactuals import pairs_hash
 from commutes.errors import AlignmentError, ArtefactError, DataError
 from commutes.report import as_report, load_report
 from commutes.robustness import Thresholds
-from commutes.robustness._claim import fixed_claim, pairs_hash
+from commutes.robustness._claim import fixed_claim
 from commutes.training import Settings
 from tests.planted import EQUALITY, QUICK, ROOT, equality, exact, neurons, planted, settled
 

@@ -170,7 +170,7 @@ def test_without_a_selection_split_the_last_step_is_taken(case):
 @pytest.mark.slow
 def test_ending_a_fit_that_is_perfect_changes_nothing(case, monkeypatch):
     """A strictly better score is impossible: stopping must give the maps that going on would have given."""
-    import commutes.training._fit as module
+    import commutes.training._found as module
 
     settings = Settings(steps=700, lr=0.03, batch=96, starts=3, every=50)
     twins = [case.claim, case.claim.on(planted(seed=1).network)]
@@ -526,10 +526,17 @@ def test_a_cell_of_three_pairs_chooses_no_step_where_others_are_gated(n):
     assert (sizes[0] == 3) == (n == 80)
 
 
+class Unknown(Oblique):
+    """A family that does not say how it is parametrised."""
+
+    def parametrisation(self, width, coordinates, columns):
+        return None
+
+
 def test_a_family_that_is_not_fitted_is_refused_before_the_work(case):
-    oblique = Oblique(case.network.site("site"))
+    unknown = Unknown(case.network.site("site"))
     left, right = case.algorithm["left"], case.algorithm["right"]
-    claim = Alignment(case.algorithm, {left: oblique[:1], right: oblique[1:2]})
+    claim = Alignment(case.algorithm, {left: unknown[:1], right: unknown[1:2]})
     said = message(FitError, lambda: fit(claim, case.parts[0], seed=0))
     assert "maps of this family are not found by descent" in said
     assert "alignment.with_maps" in said

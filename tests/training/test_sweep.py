@@ -114,8 +114,8 @@ def test_what_a_step_keeps_is_within_the_budget() -> None:
     budget = 400_000
     members = cohort(alignments, [train] * 5, budget=budget)
     raws = [
-        torch.randn(len(own) * 2, d, k, generator=torch.Generator().manual_seed(0)).requires_grad_()
-        for (_, d, k), own in zip(members.banks.shapes, members.banks.claims, strict=True)
+        part.start(0)[None].repeat(len(own) * 2, 1, 1).requires_grad_()
+        for (_, part), own in zip(members.banks.parts, members.banks.claims, strict=True)
     ]
     alive: dict[int, int] = {}
     peak = 0
@@ -173,10 +173,8 @@ def test_a_cut_batch_is_the_whole_batch() -> None:
     for budget in (2**30, 2 * min(cohort(alignments, [train] * 5, budget=2**30).row_bytes.values()) * 5):
         members = cohort(alignments, [train] * 5, budget=budget)
         raws = [
-            torch.randn(
-                len(own), d, k, generator=torch.Generator().manual_seed(0), dtype=torch.float64
-            ).requires_grad_()
-            for (_, d, k), own in zip(members.banks.shapes, members.banks.claims, strict=True)
+            part.start(0)[None].repeat(len(own), 1, 1).double().requires_grad_()
+            for (_, part), own in zip(members.banks.parts, members.banks.claims, strict=True)
         ]
         found.append(members.step(raws, 16, 1, [torch.Generator().manual_seed(0) for _ in alignments]))
     assert (found[0][0] - found[1][0]).abs().max() < 1e-6
@@ -192,10 +190,9 @@ def test_a_loss_over_the_answers_is_that_of_their_columns(family: str) -> None:
     answers = cohort(alignments, [train] * 5, budget=2**30, objective="answers")
     every = cohort(alignments, [train] * 5, budget=2**30)
     raws = [
-        torch.randn(len(own), d, k, generator=torch.Generator().manual_seed(0), dtype=torch.float64)
-        .requires_grad_()
-        for (_, d, k), own in zip(answers.banks.shapes, answers.banks.claims, strict=True)
-    ]  # fmt: skip
+        part.start(0)[None].repeat(len(own), 1, 1).double().requires_grad_()
+        for (_, part), own in zip(answers.banks.parts, answers.banks.claims, strict=True)
+    ]
     rows = [
         torch.randint(len(m.base), (16,), generator=torch.Generator().manual_seed(0)) for m in every.members
     ]
@@ -206,7 +203,7 @@ def test_a_loss_over_the_answers_is_that_of_their_columns(family: str) -> None:
     by_hand = []
     for claim, member in enumerate(every.members):
         batch, masks = member.chosen(rows[claim])
-        logits = member.prepared.logits(batch, member.maps(every.banks.of(bases, claim, 0, 1)), masks)
+        logits = member.prepared.logits(batch, member.maps(every.banks.of(bases, claim, 0, 1), 0.0), masks)
         wanted = torch.from_numpy(train.expected)[rows[claim]]
         by_hand.append(torch.nn.functional.cross_entropy(logits[:, spelling], wanted))
     assert (torch.stack(by_hand) - losses).abs().max() < 1e-6
@@ -230,3 +227,28 @@ def test_a_fit_says_what_its_runs_computed() -> None:
     alignments, train, _ = setting("bert")
     (found,) = fit_many(alignments[:1], [train], seed=0, settings=settings)
     assert found.history["route"].endswith("; no cone: its attention goes both ways")
+
+
+def test_claims_with_other_answers_each_have_the_loss_of_their_own() -> None:
+    """Two networks that spell their answers otherwise, and two algorithms with ten and five answers."""
+    network = M.network("llama")
+    digits = sums()
+    words = dict(enumerate(["a", "b", "plus", "is", "Paris", "Rome", "x", "y", ":", "#"]))
+    other = cm.Network(M.model("llama"), M.fitting_tokenizer("llama"), template=M.PROMPT, answers=words)
+    few = cm.Algorithm("few")
+    a, b = few.inputs("a b", domain=range(10, 40))
+    left = few.add("left", a, f=lambda a: a % 5, domain=range(5))
+    few.add("digit", left, b, f=lambda left, b: (left + b) % 5, domain=range(5), output=True)
+
+    def claim(network: cm.Network, algorithm: cm.Algorithm, layer: int) -> cm.Alignment:
+        site = network.site("block_output", layer=layer, position="last")
+        return cm.Alignment(algorithm, {algorithm.inner_variables[0]: cm.Rotation(site)[:2]})
+
+    asked = [claim(network, few, 1), claim(network, digits, 0), claim(other, digits, 1)]
+    pairs = [cm.counterfactuals(alignment.algorithm, 100, seed=1) for alignment in asked]
+    settings = Settings(steps=3, lr=1e-2, batch=16, starts=1, objective="answers")
+    together = fit_many(asked, pairs, seed=3, settings=settings)
+    for alignment, own, found in zip(asked, pairs, together, strict=True):
+        (alone,) = fit_many([alignment], [own], seed=3, settings=settings)
+        assert angle(found, alone) < 1e-6
+        assert found.history["loss"][0] == pytest.approx(alone.history["loss"][0])

@@ -13,7 +13,7 @@ import torch
 from commutes.algorithm import Algorithm, Variable
 from commutes.engine import Featurizer, SiteLayout, layouts
 from commutes.errors import AlignmentError
-from commutes.features import AffineMap, Dictionary, Features, Neurons, Slice, Subspace
+from commutes.features import AffineMap, Dictionary, Features, Gated, Mask, Neurons, Slice, Subspace
 from commutes.network import Moment, Network, Site
 
 if TYPE_CHECKING:
@@ -110,10 +110,13 @@ class Alignment:
         return tuple(m for m in self.maps if m is not None)
 
     def subspace(self, variable: Variable) -> Subspace:
-        """Reader and writer of one variable, d x k."""
+        """Reader and writer of one variable, d x k; of a mask, those behind open gates."""
         for group, featurizer in zip(self.groups, self.featurizers, strict=True):
             if variable in group.columns:
                 columns = list(group.columns[variable])
+                if isinstance(featurizer, Gated):
+                    columns = [column for column in columns if column in featurizer.open]
+                    featurizer = featurizer.inner
                 if isinstance(featurizer, Subspace):
                     return featurizer[columns]
                 if isinstance(featurizer, AffineMap):
@@ -133,6 +136,12 @@ class Alignment:
             got=variable.name,
             expected=", ".join(v.name for v in self.variables),
         )
+
+    def sizes(self, group: Group) -> dict[Variable, int]:
+        """How many coordinates of a group each of its variables has; of a fitted mask, behind open gates."""
+        found = self.maps[self.groups.index(group)]
+        shown = set(found.open) if isinstance(found, Gated) else set(range(group.dimension))
+        return {variable: len(shown & set(columns)) for variable, columns in group.columns.items()}
 
     def masks(self, pairs: Counterfactuals) -> list[torch.Tensor]:
         """Per group, which coordinate of which pair comes from which source.  # shape of each: (n, slots, k)
@@ -284,7 +293,8 @@ def _groups(slices: Mapping[Variable, Slice], resolved: Mapping[Site, SiteLayout
         size = features.size(resolved[features.site].width)
         key = features if features.spreads else (type(features), features.site)
         members = found.setdefault(key, (features, {}))[1]
-        owner = "dictionary" if isinstance(features, Dictionary) else "site"
+        inner = features.features if isinstance(features, Mask) else features
+        owner = "dictionary" if isinstance(inner, Dictionary) else "site"
         members[variable] = part.resolve(size, of=variable.name, owner=owner)
     return tuple(_group(features, members, resolved) for features, members in found.values())
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -13,9 +13,13 @@ from commutes.errors import AlignmentError, ArtefactError
 from commutes.features import (
     Affine,
     AffineMap,
+    Boundless,
     Coordinates,
     Dictionary,
+    Directions,
     Features,
+    Gated,
+    Mask,
     Oblique,
     Reversible,
     ReversibleMap,
@@ -34,6 +38,7 @@ _DTYPES = {
 }
 _MAPS: dict[type[Features], type[Subspace] | type[AffineMap] | type[ReversibleMap]] = {
     Rotation: Subspace,
+    Boundless: Subspace,
     Oblique: Subspace,
     Affine: AffineMap,
     Reversible: ReversibleMap,
@@ -42,8 +47,14 @@ _MAPS: dict[type[Features], type[Subspace] | type[AffineMap] | type[ReversibleMa
 
 def parts_of(features: Features, featurizer: Featurizer) -> dict[str, torch.Tensor]:
     """What a file must hold of a group's map, beyond the coordinates that the record has."""
+    if isinstance(featurizer, Gated):
+        given = features.features if isinstance(features, Mask) else features
+        inner = parts_of(given, featurizer.inner)
+        return {"gate": featurizer.gate} | {f"inner.{name}": tensor for name, tensor in inner.items()}
     if isinstance(features, Coordinates):
         return {}
+    if isinstance(features, Directions):
+        return features.subspace.tensors()
     if isinstance(features, Dictionary):
         if isinstance(features.dictionary, SparseAutoencoder):
             return features.dictionary.tensors()
@@ -63,8 +74,14 @@ def _code(what: str, got: str, features: Features) -> AlignmentError:
     )
 
 
-def settings_of(features: Features) -> dict[str, int | str]:
+def settings_of(features: Features) -> dict[str, Any]:
     """What the family's constructor takes beside the site."""
+    if isinstance(features, Mask | Boundless):
+        own: dict[str, Any] = {"sparsity": features.sparsity, "temperature": list(features.temperature)}
+        if isinstance(features, Mask):
+            given = features.features
+            own |= {"per": features.per, "of": {"features": str(given), "settings": settings_of(given)}}
+        return own
     if isinstance(features, Reversible):
         return {"depth": features.depth, "hidden": features.hidden}
     if isinstance(features, Dictionary):
@@ -75,6 +92,15 @@ def settings_of(features: Features) -> dict[str, int | str]:
 def family_of(site: Site, group: Mapping[str, Any], tensors: Mapping[str, torch.Tensor]) -> Features:
     """The family that `settings_of` and `parts_of` were asked of."""
     name, settings = group["features"], group.get("settings", {})
+    if "temperature" in settings:
+        first, last = settings["temperature"]
+        if "of" not in settings:
+            return Boundless(site, settings["sparsity"], (first, last))
+        given = family_of(site, settings["of"], _inner(tensors))
+        assert isinstance(given, Coordinates | Directions | Dictionary)
+        return Mask(given, int(settings["per"]), settings["sparsity"], (first, last))
+    if name == "given directions":
+        return Directions(site, Subspace.from_tensors(tensors).to(device=site.network.device))
     if name == "dictionary":
         dictionary = SparseAutoencoder.from_tensors(tensors).to(device=site.network.device)
         return Dictionary(site, dictionary, _DTYPES[settings["dtype"]])
@@ -83,14 +109,44 @@ def family_of(site: Site, group: Mapping[str, Any], tensors: Mapping[str, torch.
     return _PLAIN[name](site)
 
 
+def _inner(tensors: Mapping[str, torch.Tensor]) -> dict[str, torch.Tensor]:
+    return {
+        name.removeprefix("inner."): tensor for name, tensor in tensors.items() if name.startswith("inner.")
+    }
+
+
 def map_of(
-    features: Features, tensors: Mapping[str, torch.Tensor], network: Network, where: Path
-) -> Subspace | AffineMap | ReversibleMap:
+    features: Features,
+    coordinates: Sequence[int],
+    tensors: Mapping[str, torch.Tensor],
+    network: Network,
+    where: Path,
+) -> Featurizer:
     """The map that `parts_of` was asked of, on the network's device.
+
+    Args:
+        features: The family.
+        coordinates: Of the family, those that the map has.
+        tensors: What the file holds.
+        network: Whose states it reads.
+        where: The file, for errors.
 
     Raises:
         ArtefactError: Tensors that make no invertible map.
     """
+    if "gate" in tensors:
+        gate = tensors["gate"].to(device=network.device)
+        if isinstance(features, Mask):
+            inner = features.features.given(coordinates, network.device)
+            assert inner is not None
+            return Gated(inner, gate)
+        return Gated(_linear(features, _inner(tensors), network, where), gate)
+    return _linear(features, tensors, network, where)
+
+
+def _linear(
+    features: Features, tensors: Mapping[str, torch.Tensor], network: Network, where: Path
+) -> Subspace | AffineMap | ReversibleMap:
     try:
         found = _MAPS[type(features)].from_tensors(tensors)
         if isinstance(found, Subspace):
@@ -106,10 +162,15 @@ def map_of(
     return found.to(device=network.device)
 
 
-def shape_of(found: Subspace | AffineMap | ReversibleMap) -> tuple[int, int]:
-    """(d, k) of a map."""
+def shape_of(found: Featurizer, width: int) -> tuple[int, int]:
+    """(d, k) of a map; of one that serves any width, such as neurons, with this one."""
+    if isinstance(found, Gated):
+        return shape_of(found.inner, width)[0], len(found.gate)
     if isinstance(found, Subspace):
         d, k = found.reader.shape
         return d, k
-    square = found.matrix if isinstance(found, AffineMap) else found.rotation
-    return len(square), len(found.index)
+    if isinstance(found, AffineMap):
+        return len(found.matrix), len(found.index)
+    if isinstance(found, ReversibleMap):
+        return len(found.rotation), len(found.index)
+    return width, -1

@@ -125,12 +125,13 @@ def _assembled(
         for name, coordinates in group["variables"].items():
             found[name] = Slice(features, tuple(coordinates))
         if features.learnt:
-            maps[features] = map_of(features, own, network, folder / TENSORS)
+            named = sorted(c for coordinates in group["variables"].values() for c in coordinates)
+            maps[features] = map_of(features, named, own, network, folder / TENSORS)
     # In the order in which the claim named them.
     empty = Alignment(algorithm, {algorithm[name]: found[name] for name in record["variables"]})
     for group in empty.groups:
         if group.features.learnt:
-            found_shape = shape_of(maps[group.features])
+            found_shape = shape_of(maps[group.features], group.width)
             if found_shape != (group.width, group.dimension):
                 raise ValueError(f"a map of shape {found_shape} for {(group.width, group.dimension)}")
     return empty.with_maps(

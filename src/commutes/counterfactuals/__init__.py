@@ -9,6 +9,7 @@ from typing import Any
 from commutes.counterfactuals._census import census
 from commutes.counterfactuals._coverage import Coverage, Share, best_constant
 from commutes.counterfactuals._design import Design, Distribution
+from commutes.counterfactuals._pairs_hash import pairs_hash
 from commutes.counterfactuals._plan import GATED, Plan, plan
 from commutes.counterfactuals._swap import Swap, one_source
 from commutes.counterfactuals._value import Counterfactuals
@@ -30,6 +31,7 @@ __all__ = [
     "controlled_within",
     "counterfactuals",
     "one_source",
+    "pairs_hash",
     "plan",
 ]
 

@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from dataclasses import replace
 
 import numpy as np
+import torch
 
 from commutes.algorithm import Finite
 from commutes.alignment import Alignment
@@ -14,7 +15,7 @@ from commutes.counterfactuals import Counterfactuals, best_constant
 from commutes.engine import Featurizer
 from commutes.evaluation._predictions import Bench
 from commutes.evaluation._rates import cell_rows, is_gated
-from commutes.features import random_raw, rotation
+from commutes.features import Gated, Mask, Subspace, random_raw, rotation
 from commutes.stats import Rate, mean_interval, rate
 
 DO_NOTHING, CONSTANT, RANDOM = "do nothing", "best constant", "random subspace"
@@ -37,12 +38,23 @@ def floors(bench: Bench, clean: np.ndarray, drawn: Sequence[np.ndarray]) -> dict
 
 
 def random_maps(alignment: Alignment, seed: Sequence[int]) -> list[Featurizer]:
-    """Uniformly random subspaces (random neurons or latents where nothing is learnt) of the alignment's sizes."""
+    """Uniformly random subspaces (random neurons, latents or gates where those are chosen) of the alignment's sizes."""
     rng = np.random.default_rng(seed)
     device = alignment.network.device
     maps: list[Featurizer] = []
-    for group in alignment.groups:
-        if group.features.learnt:
+    for group, found in zip(alignment.groups, alignment.maps, strict=True):
+        if isinstance(found, Gated):
+            # As many open gates of every variable, wherever.
+            gate = found.gate.clone()
+            for columns in group.columns.values():
+                own = torch.tensor(columns, device=gate.device)
+                gate[own] = gate[own[torch.from_numpy(rng.permutation(len(columns))).to(gate.device)]]
+            inner = found.inner
+            if isinstance(inner, Subspace) and not isinstance(group.features, Mask):
+                raw = random_raw(group.width, group.dimension, int(rng.integers(2**62)))
+                inner = rotation(raw.to(device))
+            maps.append(Gated(inner, gate))
+        elif group.features.learnt:
             raw = random_raw(group.width, group.dimension, int(rng.integers(2**62)))
             maps.append(rotation(raw.to(device)))
         else:

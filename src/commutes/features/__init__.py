@@ -7,6 +7,8 @@ from commutes.features._contrast import Contrast, contrast
 from commutes.features._coordinates import Coordinates, Neurons
 from commutes.features._dictionary import Codes, Dictionary, Latents
 from commutes.features._difference_of_means import difference_of_means
+from commutes.features._directions import Directions
+from commutes.features._gates import Boundless, Gated, Mask
 from commutes.features._gradients import Products, active_subspace, attribution, products
 from commutes.features._joint import joint, stacked
 from commutes.features._layouts import load_dictionary
@@ -15,6 +17,7 @@ from commutes.features._leace import leace
 from commutes.features._moments import Moments, merge, moments
 from commutes.features._nuisance import HeldPairs, nuisance_pairs, transitions
 from commutes.features._oblique import Oblique
+from commutes.features._parametrisation import Parametrisation
 from commutes.features._pca import lift, pca, pca_of_differences, principal
 from commutes.features._reversible import Reversible, ReversibleMap, reversible
 from commutes.features._rotation import Rotation, random_raw, rotation
@@ -27,17 +30,22 @@ __all__ = [
     "BIORTHOGONAL",
     "Affine",
     "AffineMap",
+    "Boundless",
     "ChosenSize",
     "Codes",
     "Contrast",
     "Coordinates",
     "Dictionary",
+    "Directions",
     "Features",
+    "Gated",
     "HeldPairs",
     "Latents",
+    "Mask",
     "Moments",
     "Neurons",
     "Oblique",
+    "Parametrisation",
     "Products",
     "Reversible",
     "ReversibleMap",

@@ -9,8 +9,9 @@ import torch
 
 from commutes.engine import Featurizer
 from commutes.errors import AlignmentError
+from commutes.features._parametrisation import Parametrisation
 from commutes.features._slices import Features
-from commutes.features._subspace import BIORTHOGONAL, Subspace
+from commutes.features._subspace import BIORTHOGONAL, Subspace, orthonormal
 from commutes.network import Site
 
 
@@ -37,9 +38,52 @@ class Affine(Features):
         """An affine map of another site."""
         return Affine(site)
 
+    def parametrisation(
+        self, width: int, coordinates: Sequence[int], columns: Sequence[Sequence[int]]
+    ) -> AnyMatrix:
+        """A d x d matrix, beginning with a random rotation."""
+        return AnyMatrix(width, tuple(coordinates))
+
     def accepts(self, featurizer: Featurizer) -> bool:
         """Affine maps only."""
         return isinstance(featurizer, AffineMap)
+
+
+@dataclass(frozen=True)
+class AnyMatrix(Parametrisation):
+    """A itself. The offset has no part in a swap, and stays 0."""
+
+    width: int
+    coordinates: tuple[int, ...]
+
+    def start(self, seed: int) -> torch.Tensor:
+        """A random rotation, times sqrt(d), so that a step of a learning rate turns it as it turns a basis."""
+        generator = torch.Generator().manual_seed(seed)
+        raw = torch.randn(self.width, self.width, generator=generator, dtype=torch.float64)
+        return (orthonormal(raw) * self.width**0.5).float()
+
+    def solve(self, raw: torch.Tensor) -> torch.Tensor:
+        """A over sqrt(d), beside its inverse.  # (n, d, d) -> (n, d, 2 d)"""
+        matrix = raw / self.width**0.5
+        return torch.cat([matrix, torch.linalg.inv(matrix)], dim=-1)
+
+    def map(self, solved: torch.Tensor, progress: float) -> AffineMap:
+        """The map at the chosen coordinates."""
+        matrix, inverse = solved.chunk(2, dim=-1)
+        index = torch.tensor(self.coordinates, device=solved.device)
+        return AffineMap(matrix, inverse, solved.new_zeros(self.width), index)
+
+    def final(self, solved: torch.Tensor) -> AffineMap:
+        """The map, if it can be inverted.
+
+        Raises:
+            AlignmentError: The matrix is singular or nearly so.
+        """
+        return affine(solved.chunk(2, dim=-1)[0].contiguous(), index=self.coordinates)
+
+    def raw(self, featurizer: Featurizer) -> torch.Tensor | None:
+        """The matrix."""
+        return featurizer.matrix * self.width**0.5 if isinstance(featurizer, AffineMap) else None
 
 
 @dataclass(frozen=True, eq=False)

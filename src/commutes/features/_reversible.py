@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
@@ -11,6 +12,7 @@ import torch
 from commutes.engine import Featurizer
 from commutes.errors import AlignmentError
 from commutes.features._affine import others
+from commutes.features._parametrisation import Parametrisation
 from commutes.features._slices import Features
 from commutes.features._subspace import orthonormal
 from commutes.network import Site
@@ -45,9 +47,57 @@ class Reversible(Features):
         """A reversible network of the same shape at another site."""
         return Reversible(site, self.depth, self.hidden)
 
+    def parametrisation(
+        self, width: int, coordinates: Sequence[int], columns: Sequence[Sequence[int]]
+    ) -> ReversibleWeights:
+        """All weights of the network, beginning with a random rotation."""
+        return ReversibleWeights(width, tuple(coordinates), self.depth, self.hidden)
+
     def accepts(self, featurizer: Featurizer) -> bool:
         """Reversible networks only."""
         return isinstance(featurizer, ReversibleMap)
+
+
+@dataclass(frozen=True)
+class ReversibleWeights(Parametrisation):
+    """All weights in a row; the rotation is the orthonormal factor of a sign-fixed QR."""
+
+    width: int
+    coordinates: tuple[int, ...]
+    depth: int
+    hidden: int
+
+    def start(self, seed: int) -> torch.Tensor:
+        """A random rotation, and couplings that do nothing yet.  # shape: (weights,)"""
+        return self._row(reversible(self.width, index=[0], seed=seed, depth=self.depth, hidden=self.hidden))
+
+    def _row(self, found: ReversibleMap) -> torch.Tensor:
+        # As long as a Gaussian matrix is, so that a step of a learning rate turns the rotation as it turns a basis.
+        weights = [w.flatten() for coupling in found.couplings for w in _weights(coupling)]
+        return torch.cat([found.rotation.flatten() * self.width**0.5, *weights])
+
+    def solve(self, raw: torch.Tensor) -> torch.Tensor:
+        """The same weights, with a rotation that is one.  # (n, weights) -> (n, weights)"""
+        square, rest = raw.split([self.width**2, raw.shape[-1] - self.width**2], dim=-1)
+        rotation = orthonormal(square.unflatten(-1, (self.width, self.width)))
+        return torch.cat([rotation.flatten(-2), rest], dim=-1)
+
+    def map(self, solved: torch.Tensor, progress: float) -> ReversibleMap:
+        """The network at the chosen coordinates."""
+        of_couplings = _shapes(self.width, self.depth, self.hidden)
+        shapes = [(self.width, self.width), *itertools.chain(*of_couplings)]
+        parts = solved.split([math.prod(shape) for shape in shapes], dim=-1)
+        weights = iter([part.reshape(shape) for part, shape in zip(parts, shapes, strict=True)])
+        rotation = next(weights)
+        couplings = tuple(Coupling(*(next(weights) for _ in four)) for four in of_couplings)
+        return ReversibleMap(rotation, couplings, torch.tensor(self.coordinates, device=solved.device))
+
+    def raw(self, featurizer: Featurizer) -> torch.Tensor | None:
+        """Its weights, where it has the same shape."""
+        if not isinstance(featurizer, ReversibleMap):
+            return None
+        found = self._row(featurizer)
+        return found if found.shape == self.start(0).shape else None
 
 
 @dataclass(frozen=True, eq=False)
@@ -195,17 +245,26 @@ def reversible(
         return (torch.randn(*shape, generator=generator, dtype=torch.float64) * scale).to(dtype)
 
     basis = orthonormal(torch.randn(width, width, generator=generator, dtype=torch.float64))
-    sizes = (_half(width), width - _half(width))
     couplings = tuple(
         Coupling(
-            normal(sizes[number % 2], hidden, scale=sizes[number % 2] ** -0.5),
-            normal(hidden, scale=0.1),
-            normal(hidden, 2 * sizes[(number + 1) % 2], scale=bend * hidden**-0.5),
-            normal(2 * sizes[(number + 1) % 2], scale=0.0),
+            normal(*into, scale=into[0] ** -0.5),
+            normal(*bias, scale=0.1),
+            normal(*out, scale=bend * hidden**-0.5),
+            normal(*shift, scale=0.0),
         )
-        for number in range(depth)
+        for into, bias, out, shift in _shapes(width, depth, hidden)
     )
     return ReversibleMap(basis.to(dtype).contiguous(), couplings, torch.tensor(list(index)))
+
+
+def _shapes(width: int, depth: int, hidden: int) -> list[tuple[tuple[int, ...], ...]]:
+    """Of every coupling's four weights."""
+    sizes = (_half(width), width - _half(width))
+    found: list[tuple[tuple[int, ...], ...]] = []
+    for number in range(depth):
+        bending, bent = sizes[number % 2], sizes[(number + 1) % 2]
+        found.append(((bending, hidden), (hidden,), (hidden, 2 * bent), (2 * bent,)))
+    return found
 
 
 def _half(width: int) -> int:

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import torch
 
+from commutes.engine import Featurizer
+from commutes.features._parametrisation import Parametrisation
 from commutes.features._slices import Features
 from commutes.features._subspace import Subspace, orthonormal
 from commutes.network import Site
@@ -33,6 +36,49 @@ class Rotation(Features):
     def at(self, site: Site) -> Rotation:
         """A rotation of another site."""
         return Rotation(site)
+
+    def parametrisation(
+        self, width: int, coordinates: Sequence[int], columns: Sequence[Sequence[int]]
+    ) -> OrthonormalBasis:
+        """A sign-fixed QR of a d x k matrix."""
+        return OrthonormalBasis(width, len(coordinates))
+
+
+@dataclass(frozen=True)
+class OrthonormalBasis(Parametrisation):
+    """E = D = the orthonormal factor of a sign-fixed QR of a d x k matrix."""
+
+    width: int
+    size: int
+
+    def start(self, seed: int) -> torch.Tensor:
+        """Gaussian, so that the subspace is uniformly random.  # shape: (d, k)"""
+        return random_raw(self.width, self.size, seed)
+
+    def solve(self, raw: torch.Tensor) -> torch.Tensor:
+        """The bases.  # (n, d, k) -> (n, d, k)"""
+        return orthonormal(raw)
+
+    def map(self, solved: torch.Tensor, progress: float) -> Subspace:
+        """The subspace with this basis."""
+        return Subspace(solved, solved)
+
+    def hard(self, solved: torch.Tensor) -> Subspace:
+        """The same."""
+        return self.map(solved, 1.0)
+
+    def final(self, solved: torch.Tensor) -> Subspace:
+        """In the layout in which a file gives it back: in another one products round otherwise."""
+        return self.hard(solved.contiguous())
+
+    def raw(self, featurizer: Featurizer) -> torch.Tensor | None:
+        """The reader, as long as a random start is."""
+        return alike(featurizer.reader) if isinstance(featurizer, Subspace) else None
+
+
+def alike(columns: torch.Tensor) -> torch.Tensor:
+    """Columns of the length that Gaussian ones have, so that a learning rate means the same.  # (d, k) -> (d, k)"""
+    return columns / columns.norm(dim=0) * len(columns) ** 0.5
 
 
 def random_raw(width: int, k: int, seed: int, *, dtype: torch.dtype = torch.float32) -> torch.Tensor:

@@ -12,6 +12,7 @@ import torch
 
 from commutes.engine import Featurizer
 from commutes.errors import AlignmentError
+from commutes.features._parametrisation import Parametrisation
 from commutes.network import Site
 
 Index = int | slice | Sequence[int] | range
@@ -32,6 +33,11 @@ class Features(ABC):
         """Whether a coordinate may write anywhere in the site, and not only where its own number is."""
         return True
 
+    @property
+    def chooses(self) -> bool:
+        """Whether fitting chooses among the coordinates of a slice, which may then be open-ended."""
+        return False
+
     @abstractmethod
     def __str__(self) -> str: ...
 
@@ -49,6 +55,18 @@ class Features(ABC):
 
     def given(self, coordinates: Sequence[int], device: torch.device) -> Featurizer | None:
         """The map to these coordinates, or None where it has to be found by fitting."""
+        return None
+
+    def parametrisation(
+        self, width: int, coordinates: Sequence[int], columns: Sequence[Sequence[int]]
+    ) -> Parametrisation | None:
+        """How the map is found by descent, or None where it is not.
+
+        Args:
+            width: d, of the site.
+            coordinates: What the variables named, in the order of the map's columns.
+            columns: Of every variable, its columns of the map.
+        """
         return None
 
     def accepts(self, featurizer: Featurizer) -> bool:
@@ -79,7 +97,7 @@ class Slice:
         """
         where = f"{of} at {self.features.site}"
         if isinstance(self.index, slice):
-            if self.index.stop is None and self.features.learnt:
+            if self.index.stop is None and self.features.learnt and not self.features.chooses:
                 raise AlignmentError(
                     "an open-ended slice of a learnt map would learn all the rest of the space",
                     where=where,

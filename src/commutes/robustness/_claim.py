@@ -9,16 +9,15 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, Protocol, runtime_checkable
 
-import numpy as np
 import torch
 
 from commutes.algorithm import Algorithm
 from commutes.alignment import Alignment
-from commutes.counterfactuals import Counterfactuals
+from commutes.counterfactuals import Counterfactuals, pairs_hash
 from commutes.engine import Featurizer
 from commutes.errors import ArtefactError
 from commutes.evaluation import look, looks
-from commutes.features import Latents
+from commutes.features import Gated, Latents
 from commutes.report import read_bytes, write_text
 from commutes.robustness._case import Thresholds
 from commutes.training import Settings
@@ -73,16 +72,6 @@ def fixed_claim(
     }
     digest = hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()
     return Claim(_words(alignment), variables, _scope(alignment, test), digest)
-
-
-def pairs_hash(pairs: Counterfactuals) -> str:
-    """What the pairs are: the inputs of every one, and what is swapped in it. Not what is expected of them."""
-    digest = hashlib.sha256(json.dumps([swap.label for swap in pairs.swaps]).encode())
-    absent = pairs.members < 0
-    for column in (np.where(absent, 0, pairs.ids[pairs.members]), absent, pairs.swap):
-        digest.update(str((column.shape, column.dtype)).encode())
-        digest.update(np.ascontiguousarray(column).tobytes())
-    return digest.hexdigest()
 
 
 def opened(alignment: Alignment, test: Counterfactuals, claim: Claim, ledger: Path | None) -> int:
@@ -148,8 +137,8 @@ def _words(alignment: Alignment) -> str:
     parts = []
     for group in alignment.groups:
         names = " and ".join(v.name for v in group.columns)
-        sizes = " + ".join(str(len(c)) for c in group.columns.values())
-        of = "neurons" if not group.features.learnt else f"dimensions of a {group.features}"
+        sizes = " + ".join(str(size) for size in alignment.sizes(group).values())
+        of = str(group.features) if not group.features.learnt else f"dimensions of a {group.features}"
         parts.append(f"{names} in {sizes} {of} of {group.site}")
     where = "; ".join(parts)
     return f"swapping {where} makes {alignment.network.name} answer as {alignment.algorithm.name} does"
@@ -189,6 +178,9 @@ class _Saved(Protocol):
 
 def _tensors(featurizer: object) -> dict[str, torch.Tensor]:
     """Everything that a map is made of; of latents also the dictionary, of an unknown map nothing."""
+    if isinstance(featurizer, Gated):
+        inner = _tensors(featurizer.inner)
+        return {"gate": featurizer.gate} | {f"inner.{name}": tensor for name, tensor in inner.items()}
     own = dict(featurizer.tensors()) if isinstance(featurizer, _Saved) else {}
     if isinstance(featurizer, Latents):
         inner = featurizer.dictionary.tensors() if isinstance(featurizer.dictionary, _Saved) else {}

@@ -81,7 +81,7 @@ def _fit_passes(alignment: Alignment, select: Counterfactuals | None) -> int:
     """Inputs that the network was run on to fit the alignment, batches and measurements."""
     history = alignment.history
     measured = 0 if select is None else int(history["measured"]) * len(select)
-    return int(history["starts"]) * (int(history["last_step"]) * int(history["batch"]) + measured)
+    return len(history["start_scores"]) * (int(history["last_step"]) * int(history["batch"]) + measured)
 
 
 def untrained(

@@ -12,7 +12,6 @@ from commutes.alignment import Alignment
 from commutes.counterfactuals import Counterfactuals
 from commutes.engine import Edited, Featurizer, logits_together
 from commutes.evaluation import hits, losses
-from commutes.features import orthonormal, rotation
 from commutes.training._members import Banks, Member, Objective, banks_of, members_of
 from commutes.training._memory import Piece, bytes_of_a_row, pieces
 from commutes.training._stacked import Stack, kind, stack
@@ -56,55 +55,76 @@ class Cohort:
         return torch.promote_types(torch.float32, weights[0]) if weights else torch.float32
 
     def maps(self, raws: Sequence[torch.Tensor], claim: int) -> list[Featurizer]:
-        """The featurizers of a claim with these raw parameters; given maps as they are."""
+        """The featurizers of a claim with these raw parameters, as they are returned; given maps as they are.
+
+        Raises:
+            AlignmentError: A map that cannot be inverted safely.
+        """
         member = self.members[claim]
-        learnt = iter(raws)
-        return [rotation(next(learnt)) if given is None or group.features.learnt else given
-                for group, given in zip(member.alignment.groups, member.alignment.maps, strict=True)]  # fmt: skip
+        learnt = (part.final(part.solve(raw[None])[0]) for part, raw in zip(member.parts, raws, strict=True))
+        groups = zip(member.alignment.groups, member.alignment.maps, strict=True)
+        return [next(learnt) if given is None or group.features.learnt else given for group, given in groups]
 
     def step(
-        self, raws: Sequence[torch.Tensor], batch: int, starts: int, generators: Sequence[torch.Generator]
+        self,
+        raws: Sequence[torch.Tensor],
+        batch: int,
+        starts: int,
+        generators: Sequence[torch.Generator],
+        progress: float = 1.0,
     ) -> tuple[torch.Tensor, list[torch.Tensor]]:
-        """Cross-entropy to the expected answers on fresh batches, per unit, and the gradients of its sum.
+        """The loss on fresh batches, per unit, and the gradients of its sum.
+
+        It is the cross-entropy to the expected answers, and what the maps themselves cost.
 
         Args:
-            raws: Per bank (claims x starts, d, k).
+            raws: Per bank (claims x starts, ...).
             batch: Pairs of every claim.
             starts: Starts of every claim.
             generators: One per claim: it gets the batches that it would get alone.
+            progress: How far the fit is, from 0 to 1.
         """
         rows = [
             torch.randint(len(m.base), (batch,), generator=generator)
             for m, generator in zip(self.members, generators, strict=True)
         ]
-        bases = [orthonormal(raw) for raw in raws]
+        solved = self.banks.solve(raws)
         # The networks' part is differentiated piece by piece, so that one piece is in memory at a time.
-        leaves = [basis.detach().requires_grad_() for basis in bases]
+        leaves = [tensor.detach().requires_grad_() for tensor in solved]
         gradients = [torch.zeros_like(leaf) for leaf in leaves]
         total = torch.zeros(self.claims * starts, device=self.device)
-        for units, found in self._losses(leaves, rows, starts):
+        for units, found in self._losses(leaves, rows, starts, progress):
             parts = torch.autograd.grad(found.sum(), leaves, allow_unused=True)
             for gradient, part in zip(gradients, parts, strict=True):
                 if part is not None:
                     gradient += part
             total[units] += found.detach().to(total)
             del found, parts
-        return total, list(torch.autograd.grad(bases, list(raws), gradients))
+        for bank, leaf in enumerate(leaves):
+            cost = self.banks.parts[bank][1].penalty(leaf, progress)
+            if cost is not None:
+                gradients[bank] += torch.autograd.grad(cost.sum(), leaf)[0]
+                total[_units(self.banks.claims[bank], starts)] += cost.detach().to(total)
+        return total, list(torch.autograd.grad(solved, list(raws), gradients))
 
     def _losses(
-        self, bases: Sequence[torch.Tensor], rows: Sequence[torch.Tensor], starts: int
+        self,
+        solved: Sequence[torch.Tensor],
+        rows: Sequence[torch.Tensor],
+        starts: int,
+        progress: float,
     ) -> Iterator[tuple[list[int], torch.Tensor]]:
         """Units and their mean losses, or shares of them, one forward after the other."""
         for claims, together in self.stacks.items():
             own = [rows[c] for c in claims]
-            logits = together.logits(self._bank(bases, claims, starts), own, starts)
+            logits = together.logits(self._bank(solved, claims, starts), own, starts, progress)
             targets = torch.stack([self.members[c].targets[r] for c, r in zip(claims, own, strict=True)])
             flat = targets.repeat_interleave(starts, dim=0)
             per_pair = losses(logits.flatten(0, 1), flat.flatten(0, 1))
             yield _units(claims, starts), per_pair.reshape(flat.shape[:2]).mean(dim=1)
-        for piece in pieces(self._singles(starts), self.row_bytes, len(rows[0]), self.budget):
+        for piece in self._pieces(starts, len(rows[0])):
             columns = self.members[piece.units[0][1]].columns
-            found = self._lanes(piece, bases, rows, starts, columns)
+            found = self._lanes(piece, solved, rows, starts, columns, progress)
             shares = [
                 self.members[c].losses(logits, rows[c][piece.rows]).sum() / len(rows[0])
                 for (_, c), logits in zip(piece.units, found, strict=True)
@@ -115,20 +135,38 @@ class Cohort:
             yield [unit for unit, _ in piece.units], share
             del share
 
-    def hits(self, raws: Sequence[torch.Tensor], starts: int) -> list[np.ndarray]:
-        """Of every unit, which of its claim's pairs come out as expected."""
-        bases = [orthonormal(raw) for raw in raws]
+    def _pieces(self, starts: int, rows: int) -> Iterator[Piece]:
+        """Units that are no part of a stack, as many to a forward as the budget and their columns allow."""
+        alike: dict[tuple[int, ...] | None, list[tuple[int, int]]] = {}
+        for unit, claim in self._singles(starts):
+            columns = self.members[claim].columns
+            key = None if columns is None else tuple(columns.tolist())
+            alike.setdefault(key, []).append((unit, claim))
+        for units in alike.values():
+            yield from pieces(units, self.row_bytes, rows, self.budget)
+
+    def hits(
+        self, raws: Sequence[torch.Tensor], starts: int, progress: float | None = None
+    ) -> list[np.ndarray]:
+        """Of every unit, which of its claim's pairs come out as expected, through the maps as they are measured.
+
+        Args:
+            raws: Per bank (claims x starts, ...).
+            starts: Starts of every claim.
+            progress: Through the maps as they are at this point of a fit instead.
+        """
         found: dict[int, list[np.ndarray]] = {}
         with torch.no_grad():
+            solved = self.banks.solve(raws)
             for claims, together in self.stacks.items():
                 for rows in self._chunks(claims):
-                    logits = together.logits(self._bank(bases, claims, starts), rows, starts)
+                    logits = together.logits(self._bank(solved, claims, starts), rows, starts, progress)
                     for unit, own in zip(_units(claims, starts), logits, strict=True):
                         found.setdefault(unit, []).append(self._hit(unit // starts, own, rows, claims))
             for unit, claim in self._singles(starts):
                 for rows in self._chunks([claim]):
                     piece = Piece(((unit, claim),), slice(None))
-                    (logits,) = self._lanes(piece, bases, {claim: rows[0]}, starts, None)
+                    (logits,) = self._lanes(piece, solved, {claim: rows[0]}, starts, None, progress)
                     found.setdefault(unit, []).append(self._hit(claim, logits, rows, [claim]))
         return [np.concatenate(found[u])[: len(self.members[u // starts].base)] for u in sorted(found)]
 
@@ -147,14 +185,14 @@ class Cohort:
             rows = torch.arange(begin, min(begin + size, longest))
             yield [rows.clamp(max=len(m.base) - 1) for m in members]
 
-    def _bank(self, bases: Sequence[torch.Tensor], claims: Sequence[int], starts: int) -> list[torch.Tensor]:
-        """Per learnt group the maps of claims of one shape.  # shape of each: (claims x starts, d, k)"""
+    def _bank(self, solved: Sequence[torch.Tensor], claims: Sequence[int], starts: int) -> list[torch.Tensor]:
+        """Per learnt group the solved tensors of claims of one shape.  # shape of each: (claims x starts, ...)"""
         found = []
         for bank, _ in self.banks.where[claims[0]]:
             own = [self.banks.claims[bank].index(c) for c in claims]
             whole = own == list(range(len(self.banks.claims[bank])))
             index = [place * starts + start for place in own for start in range(starts)]
-            found.append(bases[bank] if whole else bases[bank][index])
+            found.append(solved[bank] if whole else solved[bank][index])
         return found
 
     def _singles(self, starts: int) -> list[tuple[int, int]]:
@@ -164,15 +202,17 @@ class Cohort:
     def _lanes(
         self,
         piece: Piece,
-        bases: Sequence[torch.Tensor],
+        solved: Sequence[torch.Tensor],
         rows: Sequence[torch.Tensor] | Mapping[int, torch.Tensor],
         starts: int,
         columns: torch.Tensor | None,
+        progress: float | None,
     ) -> list[torch.Tensor]:
         """Logits of every unit of a piece."""
         chosen = {c: rows[c][piece.rows] for c in dict.fromkeys(c for _, c in piece.units)}
         maps = [
-            self.members[c].maps(self.banks.of(bases, c, unit % starts, starts)) for unit, c in piece.units
+            self.members[c].maps(self.banks.of(solved, c, unit % starts, starts), progress)
+            for unit, c in piece.units
         ]
         runs = {c: self.members[c].chosen(r) for c, r in chosen.items()}
         edited = [

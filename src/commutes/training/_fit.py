@@ -8,24 +8,25 @@ arXiv 2303.02536.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import asdict, dataclass
+import hashlib
+from collections.abc import Sequence
+from dataclasses import asdict
+from pathlib import Path
 from typing import Any
 
 import numpy as np
-import torch
 
 from commutes.alignment import Alignment
-from commutes.counterfactuals import Counterfactuals
-from commutes.engine import BUDGET
+from commutes.counterfactuals import Counterfactuals, pairs_hash
+from commutes.engine import BUDGET, Featurizer
 from commutes.errors import FitError, is_out_of_memory, memory_error
-from commutes.features import random_raw
-from commutes.training._cohort import Cohort, cohort
-from commutes.training._members import Banks, Objective
-from commutes.training._selection import PERFECT, Selection
-from commutes.training._settings import Settings, check_claims
-
-Progress = Callable[[int, int, Mapping[str, float]], None]
+from commutes.features import Gated
+from commutes.training._cohort import cohort
+from commutes.training._descent import Progress, descend, threads
+from commutes.training._members import Objective
+from commutes.training._selection import Selection
+from commutes.training._settings import Schedule, Settings, check_claims
+from commutes.training._starts import starts_of
 
 
 def fit(
@@ -34,36 +35,78 @@ def fit(
     *,
     seed: int,
     select: Counterfactuals | None = None,
+    method: str = "das",
     steps: int = Settings.steps,
     lr: float = Settings.lr,
     batch: int = Settings.batch,
     starts: int = Settings.starts,
+    init: str | Sequence[str] = (),
+    schedule: Schedule = Settings.schedule,
+    warmup: int = Settings.warmup,
+    patience: int | None = Settings.patience,
     objective: Objective = Settings.objective,
+    checkpoint: str | Path | None = None,
     progress: Progress | None = None,
 ) -> Alignment:
     """A new alignment whose learnt maps are fitted jointly over all variables; the old one is as it was.
 
     Args:
-        alignment: The claim; slices of `Coordinates` stay as they are.
+        alignment: The claim; maps that are given stay as they are.
         train: Interchange interventions to fit on.
         seed: Of the starts and of the batches.
         select: Interventions on other inputs, on which the step and the start are chosen. Without it the last step
             is taken, and the start that does best on the training pairs.
+        method: "das" descends; "auto" also begins at the closed form that does best on training pairs, does not
+            descend where that is right on all of the selection split, and says in the history what it saved.
         steps: Optimiser steps.
-        lr: Learning rate of Adam, falling by a cosine to a tenth of itself.
+        lr: Learning rate of Adam.
         batch: Pairs per step.
         starts: Random starts.
+        init: Closed forms from which further starts begin, such as "contrast"; see `closed_form`.
+        schedule: Whether the rate falls to a tenth of itself by a cosine, in a line, or not.
+        warmup: Steps through which the rate rises first.
+        patience: Measurements without a gain after which a start is over.
         objective: Cross-entropy over all that a language model can answer, or over the declared answers (faster).
+        checkpoint: A file in which the fit is kept; where it is there, the fit goes on from it with the same bits.
         progress: Called with (step, steps, figures).
 
     Raises:
         FitError: Nothing to learn, or settings out of range.
         DataError: Training and selection share inputs, or no pair's answer changes.
         NetworkError: The network has a custom `decode=`.
+        ArtefactError: The checkpoint is of another fit.
     """
-    settings = Settings(steps, lr, batch, starts, objective=objective)
+    if method not in ("das", "auto"):
+        raise FitError(
+            "no such method",
+            got=repr(method),
+            expected="'das' or 'auto'",
+            fix="closed forms alone are cm.closed_form(alignment, pairs, method=...)",
+        )
+    named = (init,) if isinstance(init, str) else tuple(init)
+    if method == "auto" and "auto" not in named:
+        named = (*named, "auto")
+    settings = Settings(
+        steps,
+        lr,
+        batch,
+        starts,
+        init=named,
+        schedule=schedule,
+        warmup=warmup,
+        patience=patience,
+        objective=objective,
+    )
     selects = None if select is None else [select]
-    return fit_many([alignment], [train], selects=selects, seed=seed, settings=settings, progress=progress)[0]
+    return fit_many(
+        [alignment],
+        [train],
+        selects=selects,
+        seed=seed,
+        settings=settings,
+        checkpoint=checkpoint,
+        progress=progress,
+    )[0]
 
 
 def fit_many(
@@ -73,6 +116,7 @@ def fit_many(
     seed: int,
     selects: Sequence[Counterfactuals] | None = None,
     settings: Settings | None = None,
+    checkpoint: str | Path | None = None,
     progress: Progress | None = None,
     budget: int = BUDGET,
 ) -> list[Alignment]:
@@ -87,179 +131,90 @@ def fit_many(
         seed: Of the starts and of the batches, the same for all.
         selects: Of each claim, on what its step and start are chosen.
         settings: How they are fitted.
+        checkpoint: A file in which the fits are kept.
         progress: Called with (step, steps, figures).
         budget: Bytes of memory for what is kept of clean runs and for what a step keeps for its gradient.
 
     Raises:
         FitError: Nothing to learn, settings out of range, or the device is out of memory.
+        ArtefactError: The checkpoint is of other fits.
     """
     settings = settings or Settings()
     if isinstance(seed, bool) or not isinstance(seed, int) or seed < 0:
         raise FitError("seed is a whole number from 0", got=repr(seed), expected="such as seed=0")
     check_claims(alignments, trains, selects, settings)
+    kept = None
+    if checkpoint is not None:
+        kept = (Path(checkpoint), _identity(alignments, trains, selects, seed, settings))
     try:
-        with _threads(1):
+        with threads(1):
             # What is kept for the fit and for the choice lies in memory together.
             members = cohort(
                 alignments, trains, budget=budget // 2 if selects else budget, objective=settings.objective
             )
             selection = Selection(members, alignments, selects or trains, budget=budget // 2)
-            found = _descend(members, selection, seed, settings, progress, choose_step=selects is not None)
+            begun = [
+                starts_of(member, train, seed, settings)
+                for member, train in zip(members.members, trains, strict=True)
+            ]
+            found = descend(
+                members,
+                selection,
+                [one.raws for one in begun],
+                seed,
+                settings,
+                progress=progress,
+                choose_step=selects is not None,
+                checkpoint=kept,
+            )
+            soft = selection.scores(found.raws, settings.fits, progress=1.0) if found.cools.any() else None
     except Exception as error:
         if not is_out_of_memory(error):
             raise
-        fits = len(alignments) * settings.starts
+        fits = len(alignments) * settings.fits
         many = f"{fits} fit{'s' if fits > 1 else ''} at once, {settings.batch} pairs a step"
         raise memory_error(error, where=many) from error
-    result = []
+    result: list[Alignment] = []
     for i, alignment in enumerate(alignments):
-        start, raws = found.best(i, members.banks)
+        start, raws = found.best(i)
         maps = members.maps(raws, i)
         history = found.history(i, start) | {"method": "das", "seed": seed} | asdict(settings)
+        history["starts_told"] = begun[i].told
         history["route"] = members.members[i].prepared.route
+        if soft is not None:
+            history["gates"] = _gates(alignment, maps)
+            history["selection_soft"] = float(soft[i * settings.fits + start, 1])
         ids = selects[i].input_ids if selects is not None else None
-        fitted = alignment.with_maps(maps, fitted_ids=trains[i].input_ids, selected_ids=ids, history=history)
-        result.append(fitted)
+        seen = np.union1d(trains[i].input_ids, begun[i].ids)
+        result.append(alignment.with_maps(maps, fitted_ids=seen, selected_ids=ids, history=history))
     return result
 
 
-@dataclass(eq=False)
-class _Found:
-    """The best parameters of every member so far, and the curves that led there. Member = claim x start."""
-
-    starts: int
-    raws: list[torch.Tensor]
-    score: np.ndarray
-    step: np.ndarray
-    losses: list[tuple[int, np.ndarray]]
-    scores: list[tuple[int, np.ndarray]]
-
-    def note(
-        self, step: int, raws: Sequence[torch.Tensor], banks: Banks, score: np.ndarray, *, choose: bool
-    ) -> None:
-        """Keep the members that have improved; without a selection split, keep the latest.
-
-        Args:
-            step: How far the fit is.
-            raws: Where it is.
-            banks: Which of them are whose.
-            score: Worst cell and mean over cells.  # shape: (members, 2)
-            choose: Whether a selection split chooses the step.
-        """
-        self.scores.append((step, score))
-        score = score.sum(axis=1)
-        better = score > self.score if choose else np.ones_like(score, dtype=bool)
-        self.score[better], self.step[better] = score[better], step
-        for kept, new, claims in zip(self.raws, raws, banks.claims, strict=True):
-            where = torch.from_numpy(np.nonzero(better.reshape(-1, self.starts)[list(claims)].ravel())[0])
-            kept[where] = new[where]
-
-    def best(self, claim: int, banks: Banks) -> tuple[int, list[torch.Tensor]]:
-        """The start that does best for a claim, and its parameters."""
-        first = claim * self.starts
-        # Of starts that do equally well the one that got there first, then the first one.
-        order = [(-self.score[first + i], self.step[first + i], i) for i in range(self.starts)]
-        start = min(order)[2]
-        return start, banks.of(self.raws, claim, start, self.starts)
-
-    @property
-    def settled(self) -> bool:
-        """Whether every claim has a perfect start: no later step can be chosen before it."""
-        return bool((self.score.reshape(-1, self.starts).max(axis=1) >= PERFECT).all())
-
-    def history(self, claim: int, start: int) -> dict[str, Any]:
-        """The curves of the chosen start (the selection split's mean over cells, and its worst cell), and the sum of
-        the two that every start reached."""
-        member = claim * self.starts + start
-        first = claim * self.starts
-        return {
-            "loss": [[step, float(loss[member])] for step, loss in self.losses],
-            "selection": [[step, float(score[member, 1])] for step, score in self.scores],
-            "selection_worst": [[step, float(score[member, 0])] for step, score in self.scores],
-            "chosen_start": start,
-            "chosen_step": int(self.step[member]),
-            "last_step": self.losses[-1][0],
-            "measured": len(self.scores),
-            "start_scores": [float(s) for s in self.score[first : first + self.starts]],
-        }
+def _gates(alignment: Alignment, maps: Sequence[Featurizer]) -> list[dict[str, Any]]:
+    """Of every variable whose coordinates were chosen, how many of them were."""
+    told: list[dict[str, Any]] = []
+    for group, one in zip(alignment.groups, maps, strict=True):
+        if isinstance(one, Gated):
+            for variable, columns in group.columns.items():
+                count = len(set(columns) & set(one.open))
+                word = "none" if not count else "all" if count == len(columns) else "some"
+                told.append({"variable": variable.name, "open": count, "of": len(columns), "gates": word})
+    return told
 
 
-def _descend(
-    members: Cohort,
-    selection: Selection,
+def _identity(
+    alignments: Sequence[Alignment],
+    trains: Sequence[Counterfactuals],
+    selects: Sequence[Counterfactuals] | None,
     seed: int,
     settings: Settings,
-    progress: Progress | None,
-    *,
-    choose_step: bool,
-) -> _Found:
-    claims, starts = members.claims, settings.starts
-    raws = [
-        torch.cat([torch.stack([_start(d, k, seed, s, group) for s in range(starts)])] * len(own)).to(
-            members.device, members.dtype
-        )
-        for (group, d, k), own in zip(members.banks.shapes, members.banks.claims, strict=True)
-    ]
-    for raw in raws:
-        raw.requires_grad_(True)
-    optimiser = torch.optim.Adam(raws, lr=settings.lr)
-    schedule = torch.optim.lr_scheduler.CosineAnnealingLR(optimiser, settings.steps, eta_min=settings.lr / 10)
-    batches = int(np.random.default_rng([seed, 1]).integers(2**62))
-    generators = [torch.Generator().manual_seed(batches) for _ in range(claims)]
-    blank = np.full(claims * starts, -np.inf)
-    found = _Found(starts, [r.detach().clone() for r in raws], blank, np.zeros(claims * starts, int), [], [])
-    for step in range(1, settings.steps + 1):
-        losses, gradients = members.step(raws, settings.batch, starts, generators)
-        for raw, gradient in zip(raws, gradients, strict=True):
-            raw.grad = gradient
-        optimiser.step()
-        schedule.step()
-        if step % settings.every == 0 or step == settings.steps:
-            _finite(losses, raws, step, settings)
-            found.losses.append((step, losses.cpu().numpy()))
-            detached = [raw.detach() for raw in raws]
-            if choose_step or step == settings.steps:
-                scores = selection.scores(detached, starts)
-                found.note(step, detached, members.banks, scores, choose=choose_step)
-            stop = choose_step and found.settled
-            if progress is not None:
-                figures = {"loss": float(losses.mean())}
-                if found.scores:
-                    figures["selection"] = float(found.score.max())
-                progress(settings.steps if stop else step, settings.steps, figures)
-            if stop:
-                break
-    return found
-
-
-def _start(width: int, k: int, seed: int, start: int, group: int) -> torch.Tensor:
-    return random_raw(width, k, int(np.random.default_rng([seed, 0, start, group]).integers(2**62)))
-
-
-def _finite(losses: torch.Tensor, raws: Sequence[torch.Tensor], step: int, settings: Settings) -> None:
-    parameters = all(bool(torch.isfinite(raw).all()) for raw in raws)
-    if not parameters or not bool(torch.isfinite(losses).all()):
-        raise FitError(
-            "the loss is no longer finite" if parameters else "the map is no longer finite",
-            where=f"step {step}",
-            got=f"losses {losses.tolist()}",
-            expected="finite numbers",
-            fix=f"lower the learning rate (it is {settings.lr:g})",
-        )
-
-
-class _threads:
-    """Bits depend on how sums are divided among threads: a fit runs on a fixed number of them."""
-
-    def __init__(self, count: int) -> None:
-        self.count = count
-        self.before = torch.get_num_threads()
-
-    def __enter__(self) -> None:
-        torch.set_num_threads(self.count)
-
-    def __exit__(self, *_: object) -> None:
-        torch.set_num_threads(self.before)
+) -> str:
+    """What a checkpoint is of: everything that the fits depend on."""
+    parts: list[object] = [seed, asdict(settings)]
+    for i, alignment in enumerate(alignments):
+        parts += [alignment.algorithm.fingerprint, alignment.network.fingerprint, repr(alignment)]
+        parts += [pairs_hash(trains[i]), None if selects is None else pairs_hash(selects[i])]
+    return hashlib.sha256(repr(parts).encode()).hexdigest()
 
 
 __all__ = ["Progress", "Settings", "fit", "fit_many"]

@@ -4,15 +4,16 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Literal
 
 import torch
 
-from commutes.alignment import Alignment
+from commutes.alignment import Alignment, Group
 from commutes.counterfactuals import Counterfactuals
 from commutes.engine import Batch, Featurizer, Prepared, prepare_all
 from commutes.evaluation import Candidates, answers_of, candidates_of, clean_answers, losses
-from commutes.features import Subspace
+from commutes.features import Parametrisation
 
 Objective = Literal["vocabulary", "answers"]
 
@@ -35,10 +36,11 @@ class Member:
     """Output code that is expected of each pair.  # shape: (n,)"""
     weights: dict[str, torch.Tensor]
 
-    @property
-    def shape(self) -> tuple[tuple[int, int], ...]:
-        """(d, k) of every learnt group."""
-        return tuple((g.width, g.dimension) for g in self.alignment.groups if g.features.learnt)
+    @cached_property
+    def parts(self) -> tuple[Parametrisation, ...]:
+        """Of every learnt group, how its map is found."""
+        found = (parametrised(group) for group in self.alignment.groups if group.features.learnt)
+        return tuple(part for part in found if part is not None)
 
     def chosen(self, rows: torch.Tensor) -> tuple[Batch, list[torch.Tensor]]:
         """The tensors of some pairs, and which coordinates they take."""
@@ -55,18 +57,29 @@ class Member:
             return losses(logits, self.targets[rows])
         return self.candidates.losses(logits, self.codes[rows])
 
-    def maps(self, bases: Sequence[torch.Tensor]) -> list[Featurizer]:
-        """The featurizers of the claim: its learnt groups with these orthonormal bases, and given maps as they are."""
-        learnt = iter(bases)
+    def maps(self, solved: Sequence[torch.Tensor], progress: float | None) -> list[Featurizer]:
+        """The featurizers of the claim: given maps as they are, and of its learnt groups those of solved tensors.
+
+        Args:
+            solved: Of every learnt group.
+            progress: How far the fit is, from 0 to 1; None for the maps as they are measured.
+        """
+        learnt = iter(zip(self.parts, solved, strict=True))
         maps: list[Featurizer] = []
         for group, given in zip(self.alignment.groups, self.alignment.maps, strict=True):
             if group.features.learnt:
-                basis = next(learnt)
-                maps.append(Subspace(basis, basis))
+                part, tensor = next(learnt)
+                maps.append(part.hard(tensor) if progress is None else part.map(tensor, progress))
             else:
                 assert given is not None
                 maps.append(given)
         return maps
+
+
+def parametrised(group: Group) -> Parametrisation | None:
+    """How the map of a group is found by descent, or None where it is not."""
+    columns = tuple(group.columns.values())
+    return group.features.parametrisation(group.width, group.coordinates, columns)
 
 
 def members_of(
@@ -137,10 +150,10 @@ def _prepared(
 
 @dataclass(frozen=True, eq=False)
 class Banks:
-    """Maps of equal shape lie in one tensor, a bank: (claims x starts, d, k), the starts of a claim side by side."""
+    """Maps that are found alike lie in one tensor, a bank: (claims x starts, ...), the starts of a claim together."""
 
-    shapes: tuple[tuple[int, int, int], ...]
-    """Number of the learnt group within its claim, d and k of every bank."""
+    parts: tuple[tuple[int, Parametrisation], ...]
+    """Of every bank, the number of the learnt group within its claim, and how its maps are found."""
     claims: tuple[tuple[int, ...], ...]
     """Of every bank, the claims whose maps it holds."""
     where: tuple[tuple[tuple[int, int], ...], ...]
@@ -150,15 +163,19 @@ class Banks:
         """The maps of one claim's start."""
         return [tensors[bank][place * starts + start] for bank, place in self.where[claim]]
 
+    def solve(self, raws: Sequence[torch.Tensor]) -> list[torch.Tensor]:
+        """What the raw tensors of every bank stand for."""
+        return [part.solve(raw) for (_, part), raw in zip(self.parts, raws, strict=True)]
+
 
 def banks_of(members: Sequence[Member]) -> Banks:
     """Where each claim's maps are."""
-    shapes: dict[tuple[int, int, int], list[int]] = {}
+    parts: dict[tuple[int, Parametrisation], list[int]] = {}
     where: list[list[tuple[int, int]]] = []
     for claim, member in enumerate(members):
         where.append([])
-        for group, (d, k) in enumerate(member.shape):
-            bank = shapes.setdefault((group, d, k), [])
-            where[-1].append((list(shapes).index((group, d, k)), len(bank)))
+        for key in enumerate(member.parts):
+            bank = parts.setdefault(key, [])
+            where[-1].append((list(parts).index(key), len(bank)))
             bank.append(claim)
-    return Banks(tuple(shapes), tuple(map(tuple, shapes.values())), tuple(map(tuple, where)))
+    return Banks(tuple(parts), tuple(map(tuple, parts.values())), tuple(map(tuple, where)))

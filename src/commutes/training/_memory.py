@@ -8,7 +8,6 @@ from typing import NamedTuple
 import torch
 from torch.autograd.graph import saved_tensors_hooks
 
-from commutes.features import orthonormal
 from commutes.training._members import Member
 
 Unit = tuple[int, int]
@@ -34,11 +33,10 @@ def bytes_of_a_row(member: Member) -> int:
         return tensor
 
     device = member.alignment.network.device
-    generator = torch.Generator().manual_seed(0)
-    bases = [orthonormal(torch.randn(d, k, generator=generator)).to(device) for d, k in member.shape]
+    solved = [part.solve(part.start(0)[None].to(device))[0] for part in member.parts]
     row = torch.arange(1)
     batch = member.prepared.batch(member.base[row], member.source[row])
-    maps = member.maps([basis.requires_grad_() for basis in bases])
+    maps = member.maps([tensor.requires_grad_() for tensor in solved], 0.0)
     with saved_tensors_hooks(count, lambda tensor: tensor):
         masks = [mask[row] for mask in member.masks]
         logits = member.prepared.logits(batch, maps, masks, columns=member.columns)

@@ -35,12 +35,14 @@ class Selection:
             # A cell of a few pairs is no ground for a choice, unless there is no other.
             self.rows.append([rows for rows in cells if is_gated(one, rows)] or cells)
 
-    def scores(self, raws: Sequence[torch.Tensor], starts: int) -> np.ndarray:
+    def scores(
+        self, raws: Sequence[torch.Tensor], starts: int, *, progress: float | None = None
+    ) -> np.ndarray:
         """Worst cell and mean over cells, per member.  # shape: (members, 2)
 
         Members are chosen by the sum of the two: the worst is what is claimed, the mean tells ties apart.
         """
-        found = self.cohort.hits(raws, starts)
+        found = self.cohort.hits(raws, starts, progress)
         return np.array([self._score(member // starts, hits) for member, hits in enumerate(found)])
 
     def _score(self, claim: int, hits: np.ndarray) -> tuple[float, float]:

@@ -4,15 +4,17 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import get_args
+from typing import Literal, get_args
 
 import numpy as np
 
 from commutes.alignment import Alignment
 from commutes.counterfactuals import Counterfactuals
 from commutes.errors import DataError, FitError
-from commutes.features import Rotation
-from commutes.training._members import Objective
+from commutes.training._closed_methods import METHODS
+from commutes.training._members import Objective, parametrised
+
+Schedule = Literal["cosine", "linear", "constant"]
 
 
 @dataclass(frozen=True)
@@ -22,17 +24,30 @@ class Settings:
     steps: int = 1000
     """Optimiser steps of Adam."""
     lr: float = 1e-2
-    """Learning rate, falling by a cosine to a tenth of itself."""
+    """Learning rate of Adam."""
     batch: int = 256
     """Pairs per step."""
     starts: int = 3
-    """Random starts; the one that does best on the selection split is kept."""
+    """Random starts; of all starts the one that does best on the selection split is kept."""
+    init: tuple[str, ...] = ()
+    """Closed forms, each the beginning of one more start; "auto" is the one that does best on training pairs."""
+    schedule: Schedule = "cosine"
+    """The rate falls to a tenth of itself, by a cosine or in a line, or stays."""
+    warmup: int = 0
+    """Steps through which the rate rises to what it is."""
+    patience: int | None = None
+    """Measurements on the selection split without a gain after which a start is over; None waits to the end."""
     every: int = 100
     """Steps between measurements on the selection split; the best of them is kept (early stopping), and once every
     claim has a start that is right on all of it the fit ends."""
     objective: Objective = "vocabulary"
     """Of a language model: cross-entropy over all that it can answer, or over the declared answers alone, which is
     faster, as the rest of the vocabulary is not computed. What is measured is the argmax over all in either case."""
+
+    @property
+    def fits(self) -> int:
+        """How many starts a claim has."""
+        return self.starts + len(self.init)
 
 
 def check_claims(
@@ -63,18 +78,18 @@ def check_claims(
             raise FitError(
                 "there is nothing to learn",
                 where=repr(alignment),
-                got="only slices of Coordinates",
-                expected="at least one slice of a Rotation",
+                got="only maps that are given",
+                expected="at least one slice of a learnt map, such as a Rotation",
                 fix="evaluate it as it is: neurons need no fit",
             )
-        other = [g for g in alignment.groups if g.features.learnt and not isinstance(g.features, Rotation)]
+        other = [g for g in alignment.groups if g.features.learnt and parametrised(g) is None]
         if other:
             raise FitError(
                 "maps of this family are not found by descent",
                 where=str(other[0].site),
                 got=str(other[0].features),
-                expected="a Rotation",
-                fix="find the map by a closed form and give it with alignment.with_maps([...])",
+                expected="a family with a parametrisation, such as Rotation, Oblique or Mask",
+                fix="find the map in another way and give it with alignment.with_maps([...])",
             )
         check_pairs(train, None if selects is None else selects[i])
 
@@ -104,21 +119,27 @@ def check_pairs(train: Counterfactuals, select: Counterfactuals | None) -> None:
 
 
 def _check_settings(settings: Settings) -> None:
-    counts = [
-        ("steps", settings.steps),
-        ("batch", settings.batch),
-        ("starts", settings.starts),
-        ("every", settings.every),
+    least = {
+        "steps": 1,
+        "batch": 1,
+        "starts": 0 if settings.init else 1,
+        "every": 1,
+        "warmup": 0,
+        "patience": 1,
+    }
+    for name, first in least.items():
+        value: object = getattr(settings, name)
+        absent = name == "patience" and value is None
+        if not absent and (isinstance(value, bool) or not isinstance(value, int) or value < first):
+            raise FitError(f"{name} is a count", got=repr(value), expected=f"a whole number from {first}")
+    named: list[tuple[str, object, tuple[str, ...]]] = [
+        ("objective", settings.objective, get_args(Objective)),
+        ("schedule", settings.schedule, get_args(Schedule)),
+        *(("closed form", name, ("auto", *METHODS)) for name in settings.init),
     ]
-    for name, value in counts:
-        if isinstance(value, bool) or not isinstance(value, int) or value < 1:
-            raise FitError(f"{name} is a count", got=repr(value), expected="a whole number from 1")
-    if settings.objective not in get_args(Objective):
-        raise FitError(
-            "no such objective",
-            got=repr(settings.objective),
-            expected=" or ".join(map(repr, get_args(Objective))),
-        )
+    for what, value, known in named:
+        if value not in known:
+            raise FitError(f"no such {what}", got=repr(value), expected=" or ".join(map(repr, known)))
     rate = isinstance(settings.lr, int | float) and not isinstance(settings.lr, bool)
     if not rate or not 0 < settings.lr < float("inf"):
         raise FitError("lr is a learning rate", got=repr(settings.lr), expected="a finite number above 0")

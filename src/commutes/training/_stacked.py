@@ -11,7 +11,6 @@ import torch
 from torch.func import stack_module_state, vmap
 from torch.utils._pytree import tree_map
 
-from commutes.features import orthonormal
 from commutes.training._members import Member
 
 # A batched forward may differ from the single ones by rounding only; more means that the module keeps something
@@ -28,14 +27,19 @@ class Stack:
     """Weights of all networks; None where there is one."""
 
     def logits(
-        self, bases: Sequence[torch.Tensor], rows: Sequence[torch.Tensor], starts: int
+        self,
+        solved: Sequence[torch.Tensor],
+        rows: Sequence[torch.Tensor],
+        starts: int,
+        progress: float | None,
     ) -> torch.Tensor:
         """Logits of the chosen pairs of every claim, through every start.  # (claims x starts, n, answers)
 
         Args:
-            bases: Per learnt group (claims x starts, d, k).
+            solved: Per learnt group (claims x starts, ...).
             rows: Pairs of every claim, equally many.
             starts: Starts of every claim.
+            progress: How far the fit is, or None for the maps as they are measured.
         """
         first = self.members[0]
 
@@ -50,13 +54,13 @@ class Stack:
 
         def one(own: Any, tree: Any, parameters: Any) -> torch.Tensor:
             batch, mask = tree
-            return first.prepared.logits(batch, first.maps(own), mask, weights=parameters)
+            return first.prepared.logits(batch, first.maps(own, progress), mask, weights=parameters)
 
         dims = (0, 0, None if self.weights is None else 0)
         with warnings.catch_warnings():
             # Some operations are batched slowly; that is no fault of the user's, who could do nothing about it.
             warnings.filterwarnings("ignore", message="There is a performance drop")
-            return vmap(one, in_dims=dims, randomness="error")(list(bases), stacked, weights)
+            return vmap(one, in_dims=dims, randomness="error")(list(solved), stacked, weights)
 
 
 def kind(member: Member) -> tuple[object, ...]:
@@ -70,7 +74,7 @@ def kind(member: Member) -> tuple[object, ...]:
         )
         for group in member.alignment.groups
     ]
-    return (member.shape, member.source.shape[1], *groups)
+    return (member.parts, member.source.shape[1], *groups)
 
 
 def stack(members: Sequence[Member]) -> Stack | None:
@@ -91,22 +95,21 @@ def _agree(stack: Stack) -> bool:
     """Run a few pairs of every claim both ways. What cannot be batched is looped over: slower, never different."""
     count = min(8, *(len(m.base) for m in stack.members))
     rows = [torch.arange(count)] * len(stack.members)
-    generator = torch.Generator().manual_seed(0)
     device = stack.members[0].alignment.network.device
-    bases = [
-        orthonormal(torch.randn(len(stack.members), d, k, generator=generator)).to(device)
-        for d, k in stack.members[0].shape
+    solved = [
+        part.solve(torch.stack([part.start(i) for i in range(len(stack.members))]).to(device))
+        for part in stack.members[0].parts
     ]
     with torch.no_grad():
         one_by_one = torch.stack(
             [
-                m.prepared.logits(batch, m.maps([b[i] for b in bases]), masks)
+                m.prepared.logits(batch, m.maps([tensor[i] for tensor in solved], 0.0), masks)
                 for i, m in enumerate(stack.members)
                 for batch, masks in [m.chosen(rows[i])]
             ]
         )
         try:
-            together = stack.logits(bases, rows, 1)
+            together = stack.logits(solved, rows, 1, 0.0)
         except (RuntimeError, ValueError, TypeError, NotImplementedError):
             # What vmap cannot batch it refuses in these ways; what is wrong in itself fails in the loop, too.
             return False
