@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from contextlib import nullcontext
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import torch
@@ -52,7 +52,8 @@ def encoded(network: Network, values: Mapping[str, np.ndarray], sites: Sequence[
     )
     for site, layout in plan.items():
         layout.check_disjoint(written[site])
-    return Encoded(inputs, plan, written, read)
+    # The values have said where the positions are, and are not needed row by row.
+    return Encoded(replace(inputs, values={}), plan, written, read)
 
 
 @dataclass(frozen=True, eq=False)
