@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib
 from typing import Any
 
 import numpy as np
@@ -11,13 +12,15 @@ from torch import nn
 
 import commutes as cm
 from commutes.counterfactuals import belongs
-from commutes.errors import DataError
+from commutes.errors import DataError, FitError
+from commutes.training import closed_form, closed_forms
 from commutes.training._closed_methods import METHODS
 from tests.network.transformers import models as M
 from tests.planted import EQUALITY, Planted, equality, exact, joined, planted
 from tests.training.closed_case import (
     FORMS,
     Family,
+    claimed,
     found,
     notes,
     of_map,
@@ -82,6 +85,39 @@ def test_the_same_seed_gives_the_same_bits_and_the_global_generators_stay(case: 
     assert not torch.equal(of_map(one).reader, of_map(other).reader)
     assert torch.equal(torch.get_rng_state(), state)
     assert (np.random.get_state()[1] == other_state).all()  # type: ignore[union-attr] # noqa: NPY002
+
+
+def test_several_methods_share_what_is_drawn_and_run(case: Planted, monkeypatch: pytest.MonkeyPatch) -> None:
+    run: list[int] = []
+    module = importlib.import_module("commutes.training._closed_data")
+    capture = module.capture
+
+    def counted(network: cm.Network, values: dict[str, np.ndarray], *rest: Any, **options: Any) -> Any:
+        run.append(len(values["w"]))
+        return capture(network, values, *rest, **options)
+
+    monkeypatch.setattr(module, "capture", counted)
+    claim = claimed(case, cm.Oblique, k=1)
+    several = closed_forms(
+        claim, case.parts[0], ("contrast", "active_subspace", "lda", "pca_of_flips"), seed=0
+    )
+    together = sum(run)
+    alone = {
+        m: closed_form(claim, case.parts[0], method=m, seed=0) for m in ("contrast", "lda", "pca_of_flips")
+    }
+    assert together < sum(run) - together
+    for method, wanted in alone.items():
+        got = several[method]
+        assert isinstance(got, cm.Alignment)
+        # Other batches round otherwise.
+        assert torch.allclose(of_map(got).projector(), of_map(wanted).projector(), atol=1e-5)
+        assert got.history["method"] == method
+        assert notes(got).keys() == notes(wanted).keys()
+        # What any of them has seen none of them may be measured on.
+        assert len(got.fitted_ids) == together
+    refused = several["active_subspace"]
+    assert isinstance(refused, FitError)
+    assert refused.where == "left, right at site"
 
 
 def test_the_size_is_what_is_used(case: Planted) -> None:

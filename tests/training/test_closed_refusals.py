@@ -201,6 +201,9 @@ def test_classes_of_a_real_number() -> None:
     text = said(lambda: cm.closed_form(claim, pairs, method="lda", seed=0))
     assert text.startswith("this method compares classes, and the variable has none\n  where:    half at 1\n")
     assert "half in " in text
+    text = said(lambda: cm.closed_form(claim, pairs, seed=0), DataError)
+    assert text.startswith("too few inputs agree for the variable to be held\n  where:    half\n")
+    assert 'do:       give more inputs, or use nuisance="others", which leaves' in text
     for method in ("contrast", "pca_of_flips", "attribution"):
         nuisance = "others" if method == "contrast" else "all"
         alignment = cm.closed_form(claim, pairs, method=method, nuisance=nuisance, size=50, seed=0)  # type: ignore[arg-type]

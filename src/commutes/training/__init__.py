@@ -1,6 +1,6 @@
 """Fitting an alignment, and training a network to implement one."""
 
-from commutes.training._closed_form import closed_form
+from commutes.training._closed_form import closed_form, closed_forms
 from commutes.training._fit import Progress, Settings, fit, fit_many
 from commutes.training._iit import Trained, train_network
 from commutes.training._iit_settings import IIT
@@ -13,6 +13,7 @@ __all__ = [
     "Strictness",
     "Trained",
     "closed_form",
+    "closed_forms",
     "fit",
     "fit_many",
     "strictness",

@@ -163,15 +163,18 @@ def held_of(
             # Refused for good below, if not for want of inputs that agree.
             pass
     share = dict(pairs.design.shares).get(pairs.part or "", 1.0)
-    drawn = nuisance_pairs(
-        algorithm,
-        variable,
-        pairs.inputs,
-        int(np.ceil(2 * n / share)),
-        seed=seed,
-        nuisance=nuisance,
-        recombine=True,
-    )
+    wanted = int(np.ceil(2 * n / share))
+    try:
+        drawn = nuisance_pairs(
+            algorithm, variable, pairs.inputs, wanted, seed=seed, nuisance=nuisance, recombine=True
+        )
+    except DataError as error:
+        if nuisance == "others":
+            raise
+        raise DataError(
+            error.what, where=error.where, got=error.got, expected=error.expected,
+            fix='give more inputs, or use nuisance="others", which leaves the variable\'s ancestors alone',
+        ) from error  # fmt: skip
     # The two kinds of nuisance are one after the other: keep as many of either.
     kept = np.flatnonzero(belongs(pairs, algorithm.input_ids(drawn.source)))
     rows = kept[np.linspace(0, len(kept) - 1, min(n, len(kept))).astype(int)] if len(kept) else kept

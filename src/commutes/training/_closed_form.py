@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any, get_args
 
 import numpy as np
@@ -18,7 +19,7 @@ from commutes.training._closed_maps import group_map
 from commutes.training._closed_material import Material
 from commutes.training._closed_methods import METHODS, Method
 
-__all__ = ["Method", "Nuisance", "closed_form"]
+__all__ = ["Method", "Nuisance", "closed_form", "closed_forms"]
 
 _SAYS = (AlignmentError, DataError, FitError, NetworkError)
 
@@ -68,46 +69,118 @@ def closed_form(
     See Finding Alignments Between Interpretable Causal Variables and Distributed Neural Representations,
     arXiv 2303.02536, for what is sought; each method's own reference stands in `commutes.features`.
     """
-    _check(method, nuisance, size, seed)
+    return _work(alignment, pairs, (method,), nuisance, size, seed).found(method)
+
+
+def closed_forms(
+    alignment: Alignment,
+    pairs: Counterfactuals,
+    methods: Sequence[Method] = METHODS,
+    *,
+    nuisance: Nuisance = "all",
+    size: int | None = None,
+    seed: int,
+) -> dict[Method, Alignment | CommutesError]:
+    """`closed_form` by several methods, on states that are captured and pairs that are drawn once.
+
+    The maps are those of each method alone but for rounding: inputs are run in other batches.
+
+    Args:
+        alignment: The claim.
+        pairs: The part that it is fitted on.
+        methods: Which; all by default.
+        nuisance: As for `closed_form`.
+        size: As for `closed_form`.
+        seed: As for `closed_form`.
+
+    Returns:
+        By method the fitted alignment, or the error of one that cannot be had here. All of them know every input that
+        any of them has seen.
+
+    Raises:
+        FitError: No learnt map, a family without a closed form, or a constant variable.
+        AlignmentError: Pairs of another algorithm.
+    """
+    work = _work(alignment, pairs, methods, nuisance, size, seed)
+    found: dict[Method, Alignment | CommutesError] = {}
+    for method in methods:
+        try:
+            found[method] = work.found(method)
+        except _SAYS as error:
+            found[method] = error
+    return {
+        m: a.with_maps(a.featurizers, fitted_ids=work.activations.ids, history=a.history)
+        if isinstance(a, Alignment)
+        else a
+        for m, a in found.items()
+    }
+
+
+@dataclass(frozen=True, eq=False)
+class _Work:
+    """Where the maps of a claim are found; what one method has drawn and run serves the next."""
+
+    alignment: Alignment
+    pairs: Counterfactuals
+    activations: Activations
+    materials: Mapping[Group, Material]
+
+    def found(self, method: Method) -> Alignment:
+        """The claim with the maps of one method."""
+        dtype, device = _dtype(self.alignment), self.alignment.network.device
+        maps: list[Featurizer] = []
+        said: list[dict[str, Any]] = []
+        for group, given in zip(self.alignment.groups, self.alignment.maps, strict=True):
+            if group not in self.materials:
+                assert given is not None
+                maps.append(given)
+                continue
+            where = f"{', '.join(v.name for v in group.columns)} at {group.site}"
+            try:
+                found, notes = group_map(self.materials[group], method)
+            except _SAYS as error:
+                if error.where is not None:
+                    raise
+                raise _at(error, where) from error
+            maps.append(found.to(dtype=dtype, device=device).checked(where))
+            said.append(notes)
+        first = next(iter(self.materials.values()))
+        nuisance = first.nuisance if method == "contrast" else None
+        return self.alignment.with_maps(
+            maps,
+            fitted_ids=np.union1d(self.pairs.input_ids, self.activations.ids),
+            history={
+                "method": method,
+                "nuisance": nuisance,
+                "size": first.size,
+                "seed": first.seed,
+                "maps": said,
+            },
+        )
+
+
+def _work(
+    alignment: Alignment,
+    pairs: Counterfactuals,
+    methods: Sequence[Method],
+    nuisance: Nuisance,
+    size: int | None,
+    seed: int,
+) -> _Work:
+    _check(methods, nuisance, size, seed)
     _refuse_others(alignment, pairs)
     learnt = _learnt(alignment)
     _refuse_constant(learnt, pairs)
     activations = Activations(pairs.algorithm, alignment.network, [g.site for g in learnt])
-    dtype, device = _dtype(alignment), alignment.network.device
-    maps: list[Featurizer] = []
-    said: list[dict[str, Any]] = []
-    for group, given in zip(alignment.groups, alignment.maps, strict=True):
-        if group not in learnt:
-            assert given is not None
-            maps.append(given)
-            continue
-        form = "orthogonal" if isinstance(group.features, Rotation) else "oblique"
-        data = Material(pairs, group, activations, form, nuisance, size, seed)
-        where = f"{', '.join(v.name for v in group.columns)} at {group.site}"
-        found, notes = _placed_errors(lambda data=data: group_map(data, method), where)
-        maps.append(found.to(dtype=dtype, device=device).checked(where))
-        said.append(notes)
-    history = {
-        "method": method,
-        "nuisance": nuisance if method == "contrast" else None,
-        "size": size,
-        "seed": seed,
-    }
-    return alignment.with_maps(
-        maps,
-        fitted_ids=np.union1d(pairs.input_ids, activations.ids),
-        history={**history, "maps": said},
-    )
-
-
-def _placed_errors(find: Callable[[], Any], where: str) -> Any:
-    """What is found; an error that does not know where it happened says so."""
-    try:
-        return find()
-    except _SAYS as error:
-        if error.where is not None:
-            raise
-        raise _at(error, where) from error
+    materials = {
+        group: Material(
+            pairs, group, activations,
+            "orthogonal" if isinstance(group.features, Rotation) else "oblique",
+            nuisance, size, seed,
+        )
+        for group in learnt
+    }  # fmt: skip
+    return _Work(alignment, pairs, activations, materials)
 
 
 def _at(error: CommutesError, where: str) -> CommutesError:
@@ -166,11 +239,9 @@ def _dtype(alignment: Alignment) -> torch.dtype:
     return torch.promote_types(torch.float32, weights[0]) if weights else torch.float32
 
 
-def _check(method: object, nuisance: object, size: object, seed: object) -> None:
-    for name, value, allowed in (
-        ("method", method, METHODS),
-        ("nuisance", nuisance, get_args(Nuisance)),
-    ):
+def _check(methods: Sequence[object], nuisance: object, size: object, seed: object) -> None:
+    named = [("method", method, METHODS) for method in methods]
+    for name, value, allowed in [*named, ("nuisance", nuisance, get_args(Nuisance))]:
         if value not in allowed:
             near = similar(value, allowed) if isinstance(value, str) else None
             raise FitError(

@@ -113,8 +113,10 @@ class Material:
         some = flat[torch.from_numpy(rows)]
         basis = principal(some, max(WIDE, 2 * self.group.dimension))
         # Components that are the rounding of the network's own precision are no directions of its states.
-        spread = ((some - some.mean(dim=0)).double() @ basis).std(dim=0)
-        return basis[:, spread > ROUNDING * torch.finfo(some.dtype).eps * float(some.abs().max())]
+        spread = (some.double() @ basis).std(dim=0)
+        # In half precision what is rounding for one state is a difference between others: nothing more is left out.
+        rounded = min(torch.finfo(some.dtype).eps, torch.finfo(torch.float32).eps)
+        return basis[:, spread > ROUNDING * rounded * float(some.abs().max())]
 
     def finite(self, variable: Variable) -> bool:
         """Whether the variable has classes."""

@@ -132,7 +132,8 @@ def _suggested(
 ) -> dict[str, Any]:
     """How many dimensions the spectrum suggests; a scatter wider than that is looked at by its leading components."""
     if flips.shape[-1] > WIDE:
-        axes = principal(torch.cat([flips, holds])[:SAMPLED], WIDE)
+        both = torch.cat([flips, holds])
+        axes = principal(both[:: -(-len(both) // SAMPLED)], WIDE)
         flips, holds = flips @ axes, holds @ axes
     seed = seeded(data.seed, 4, data.number(variable))
     chosen = choose_size(flips, holds, labels=labels, draws=NULLS, seed=seed, map=data.map)
