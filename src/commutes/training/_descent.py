@@ -123,7 +123,7 @@ def _check_finite(losses: torch.Tensor, raws: Sequence[torch.Tensor], step: int,
         )
 
 
-class threads:
+class on_threads:
     """Bits depend on how sums are divided among threads: a fit runs on a fixed number of them."""
 
     def __init__(self, count: int) -> None:

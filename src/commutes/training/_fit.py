@@ -22,7 +22,7 @@ from commutes.engine import BUDGET, Featurizer
 from commutes.errors import FitError, is_out_of_memory, memory_error
 from commutes.features import Gated
 from commutes.training._cohort import cohort
-from commutes.training._descent import Progress, descend, threads
+from commutes.training._descent import Progress, descend, on_threads
 from commutes.training._members import Objective
 from commutes.training._selection import Selection
 from commutes.training._settings import Schedule, Settings, check_claims
@@ -45,6 +45,8 @@ def fit(
     warmup: int = Settings.warmup,
     patience: int | None = Settings.patience,
     objective: Objective = Settings.objective,
+    threads: int = Settings.threads,
+    budget: int = BUDGET,
     checkpoint: str | Path | None = None,
     progress: Progress | None = None,
 ) -> Alignment:
@@ -67,6 +69,8 @@ def fit(
         warmup: Steps through which the rate rises first.
         patience: Measurements without a gain after which a start is over.
         objective: Cross-entropy over all that a language model can answer, or over the declared answers (faster).
+        threads: Threads of the processor; more are faster for a large model, and bits then depend on their number.
+        budget: Bytes of memory for what is kept of clean runs and for what a step keeps for its gradient.
         checkpoint: A file in which the fit is kept; where it is there, the fit goes on from it with the same bits.
         progress: Called with (step, steps, figures).
 
@@ -96,6 +100,7 @@ def fit(
         warmup=warmup,
         patience=patience,
         objective=objective,
+        threads=threads,
     )
     selects = None if select is None else [select]
     return fit_many(
@@ -106,6 +111,7 @@ def fit(
         settings=settings,
         checkpoint=checkpoint,
         progress=progress,
+        budget=budget,
     )[0]
 
 
@@ -147,7 +153,7 @@ def fit_many(
     if checkpoint is not None:
         kept = (Path(checkpoint), _identity(alignments, trains, selects, seed, settings))
     try:
-        with threads(1):
+        with on_threads(settings.threads):
             # What is kept for the fit and for the choice lies in memory together.
             members = cohort(
                 alignments, trains, budget=budget // 2 if selects else budget, objective=settings.objective

@@ -90,8 +90,8 @@ class Found:
         return start, self.banks.of(self.raws, claim, start, self.starts)
 
     def history(self, claim: int, start: int) -> dict[str, Any]:
-        """The curves of the chosen start (the selection split's mean over cells, and its worst cell), and the sum of
-        the two that every start reached."""
+        """The curves of the chosen start (the selection split's mean over cells, and its worst cell), the mean's curve
+        of every start, the sum of the two that every start reached, and at which step it did."""
         first = claim * self.starts
         member = first + start
         return {
@@ -102,6 +102,10 @@ class Found:
             "chosen_step": int(self.step[member]),
             "last_step": self.losses[-1][0] if self.losses else 0,
             "measured": len(self.scores),
+            "start_curves": [
+                [[step, float(score[first + i, 1])] for step, score in self.scores]
+                for i in range(self.starts)
+            ],
             "start_scores": [float(s) for s in self.score[first : first + self.starts]],
             "start_steps": [int(s) for s in self.step[first : first + self.starts]],
         }

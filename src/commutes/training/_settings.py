@@ -37,6 +37,8 @@ class Settings:
     """Steps through which the rate rises to what it is."""
     patience: int | None = None
     """Measurements on the selection split without a gain after which a start is over; None waits to the end."""
+    threads: int = 1
+    """Threads of the processor. Bits depend on how sums are divided among them: with 1 they are the same anywhere."""
     every: int = 100
     """Steps between measurements on the selection split; the best of them is kept (early stopping), and once every
     claim has a start that is right on all of it the fit ends."""
@@ -126,6 +128,7 @@ def _check_settings(settings: Settings) -> None:
         "every": 1,
         "warmup": 0,
         "patience": 1,
+        "threads": 1,
     }
     for name, first in least.items():
         value: object = getattr(settings, name)
