@@ -5,6 +5,7 @@ from commutes.network._inputs import Inputs
 from commutes.network._mlp import MLP, mlp_by_hand
 from commutes.network._network import CHUNK, PROMPTS, TOKENS, ModuleCall, Network
 from commutes.network._site import Moment, Place, Position, Site
+from commutes.network._state import State, hooked, hooks_of, state_of
 from commutes.network._train import train, train_many
 
 __all__ = [
@@ -19,10 +20,14 @@ __all__ = [
     "Place",
     "Position",
     "Site",
+    "State",
     "draw_inputs",
     "examples",
+    "hooked",
+    "hooks_of",
     "minibatches",
     "mlp_by_hand",
+    "state_of",
     "train",
     "train_many",
 ]
