@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import inspect
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -12,6 +12,7 @@ from torch import nn
 
 from commutes.errors import NetworkError
 from commutes.network._probe import check_mode
+from commutes.network.transformers._counting import Run, fed, first_position, ordinary_tokens, takes_positions
 from commutes.network.transformers._quantised import check_weights
 
 # Tokens of the probing forward: more than one, so that a sequence axis can be told from a single state.
@@ -42,6 +43,8 @@ class Anatomy:
     """Key and value heads of a layer; fewer in grouped-query attention."""
     window: int | None
     """Most tokens of a prompt, as far as the configuration says."""
+    start: int | None
+    """Position of a prompt's first token; None for a model that is given no positions."""
     vocabulary: int
     """Width of the logits."""
     takes: frozenset[str]
@@ -90,27 +93,27 @@ def anatomy(model: nn.Module, *, last_only: bool) -> Anatomy:
     check_weights(model)
     modules = dict(model.named_modules())
     check_mode(modules)
+    _check_kind(model, config)
     text = config.get_text_config()
     takes = inspect.signature(model.forward).parameters
     options: dict[str, object] = {"use_cache": False} if "use_cache" in takes else {}
     if last_only and "logits_to_keep" in takes:
         options["logits_to_keep"] = 1
-    calls, returned = _probed(model, modules, options)
-    logits = getattr(returned, "logits", None)
-    if not isinstance(logits, torch.Tensor) or logits.ndim != 3:
-        raise NetworkError(
-            "the model does not answer with tokens",
-            got=f"{type(model).__name__}, which returns {_kind(logits)}",
-            expected="logits over the vocabulary at every position",
-            fix="load it with AutoModelForCausalLM or AutoModelForMaskedLM",
-        )
+    ids = ordinary_tokens(model, PROBE)
+    run = _runner(model, options)
+    placed = takes_positions(model)
+    calls, logits = _probed(modules, lambda: run(fed(ids, 0 if placed else None, _device(model))))
+    start = first_position(model, ids, run, logits) if placed else None
     heads = _count(text, "num_attention_heads")
+    window = _count(text, "max_position_embeddings") or 0
     return Anatomy(
         family=str(text.model_type),
         blocks=_blocks(model, modules, text),
         heads=heads,
         shared=_count(text, "num_key_value_heads") or heads,
-        window=_count(text, "max_position_embeddings"),
+        # Places in a table of positions that lie before the first are of no use; none or -1 is no bound.
+        window=window - (start or 0) if window > 0 else None,
+        start=start,
         vocabulary=logits.shape[-1],
         takes=frozenset(takes),
         options=options,
@@ -118,9 +121,67 @@ def anatomy(model: nn.Module, *, last_only: bool) -> Anatomy:
     )
 
 
+def _check_kind(model: nn.Module, config: Any) -> None:
+    if getattr(config, "is_encoder_decoder", False):
+        raise NetworkError(
+            "the model reads a prompt in one part and answers in another",
+            got=f"{type(model).__name__}, an encoder with a decoder",
+            expected="a decoder that continues its prompt, or an encoder that fills in a mask",
+            fix="encode and read it in your own way: encode= gives input_ids and decoder_input_ids, read= the logits",
+        )
+    if getattr(config, "return_dict", True) is False:
+        raise NetworkError(
+            "the model returns a bare tuple",
+            got=f"{type(model).__name__} with config.return_dict=False",
+            expected="outputs by name, of which the logits are read",
+            fix="set model.config.return_dict = True",
+        )
+    away = next((name for name, p in model.named_parameters() if p.device.type == "meta"), None)
+    if away is not None:
+        raise NetworkError(
+            "not all weights of the model are in memory",
+            where=away,
+            got="a weight that is offloaded, or was never loaded",
+            expected="every weight on a device",
+            fix="use a smaller dtype or more devices (device_map), without offloading to disk or to the processor",
+        )
+
+
+def _runner(model: nn.Module, options: Mapping[str, object]) -> Run:
+    """From tensors by argument name to logits; what the model says against them is said in our words."""
+
+    def run(given: Mapping[str, torch.Tensor]) -> torch.Tensor:
+        try:
+            with torch.no_grad():
+                returned: object = model(**given, **options)
+        except torch.OutOfMemoryError:
+            # That says nothing about the model.
+            raise
+        except Exception as error:
+            lines = str(error).strip().splitlines() or [""]
+            raise NetworkError(
+                "the model does not run on tokens alone",
+                where=type(model).__name__,
+                got=f"{type(error).__name__}: {lines[0][:200]}",
+                expected=f"logits for {', '.join(given)}",
+                fix="encode and read it in your own way (encode=, read=)",
+            ) from error
+        logits = getattr(returned, "logits", None)
+        if not isinstance(logits, torch.Tensor) or logits.ndim != 3:
+            raise NetworkError(
+                "the model does not answer with tokens",
+                got=f"{type(model).__name__}, which returns {_kind(logits)}",
+                expected="logits over the vocabulary at every position",
+                fix="load it with AutoModelForCausalLM or AutoModelForMaskedLM",
+            )
+        return logits
+
+    return run
+
+
 def _probed(
-    model: nn.Module, modules: Mapping[str, nn.Module], options: Mapping[str, object]
-) -> tuple[dict[tuple[str, str], Seen], object]:
+    modules: Mapping[str, nn.Module], run: Callable[[], torch.Tensor]
+) -> tuple[dict[tuple[str, str], Seen], torch.Tensor]:
     calls: dict[tuple[str, str], Seen] = {}
     handles = []
     try:
@@ -132,19 +193,15 @@ def _probed(
                 calls[path, "output"] = Seen(_shapes(members, {}), members is not out)
 
             handles.append(module.register_forward_hook(hook, with_kwargs=True))
-        where = next(iter(model.parameters())).device
-        ids = torch.zeros(1, PROBE, dtype=torch.long, device=where)
-        with torch.no_grad():
-            returned: object = model(
-                input_ids=ids,
-                attention_mask=torch.ones_like(ids),
-                position_ids=torch.arange(PROBE, device=where)[None],
-                **options,
-            )
+        logits = run()
     finally:
         for handle in handles:
             handle.remove()
-    return calls, returned
+    return calls, logits
+
+
+def _device(model: nn.Module) -> torch.device:
+    return next(model.parameters()).device
 
 
 def _shapes(values: Sequence[object], named: Mapping[str, object]) -> dict[int | str, tuple[int, ...]]:

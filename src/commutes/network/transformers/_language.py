@@ -160,7 +160,7 @@ def language(
     masked = _mask(model, words, tokenizer)
     body = anatomy(model, last_only=masked is None)
     _check_vocabulary(model, tokenizer, body.vocabulary)
-    prompt = Prompt(words, tokenizer, body.window, -1)
+    prompt = Prompt(words, tokenizer, body.window, -1, start=body.start)
     if masked is not None:
         prompt = replace(
             prompt,

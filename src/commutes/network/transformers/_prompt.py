@@ -37,6 +37,8 @@ class Prompt:
     """Id of the token in whose place the answer stands; None for a model that continues the prompt."""
     length: int = 1
     """Tokens of an answer: as many masks stand side by side, or all but the last are fed behind the prompt."""
+    start: int | None = 0
+    """Position of a prompt's first token; None for a model that is given no positions."""
 
     @property
     def fed(self) -> int:
@@ -71,11 +73,10 @@ class Prompt:
         pad = self.tokenizer.pad_token_id or 0
         ids = torch.tensor([[pad] * (length - len(row)) + list(row) for row in rows])
         real = torch.tensor([[0] * (length - len(row)) + [1] * len(row) for row in rows])
-        return {
-            "input_ids": ids,
-            "attention_mask": real,
-            "position_ids": (real.cumsum(dim=1) - 1).clamp(min=0),
-        }
+        fed = {"input_ids": ids, "attention_mask": real}
+        if self.start is not None:
+            fed["position_ids"] = (real.cumsum(dim=1) - 1).clamp(min=0) + self.start
+        return fed
 
     def _check(self, tokens: Tokens, which: str) -> None:
         where = f"{which}: {tokens.text[:60]!r}"

@@ -35,8 +35,9 @@ def language_examples(
         whole: The targets are the next tokens everywhere, the prompt's own too; otherwise the answer's alone.
 
     Returns:
-        Tokens, which of them count, and positions, padded on the left and without the answer's last token
-        (n, 3, length); the targets at the last positions (n, tokens of an answer), or at all (n, length).
+        Tokens, which of them count, and, where the model takes them, positions, padded on the left and without the
+        answer's last token (n, 3 or 2, length); the targets at the last positions (n, tokens of an answer), or at
+        all (n, length).
 
     Raises:
         FitError: Not such a model, an output that is not among its answers, or a prompt with a part that the
@@ -48,7 +49,7 @@ def language_examples(
     _check_known(prompts, language.prompt.tokenizer)
     answers = _answers(network, language, algorithm, columns)
     fed = language.prompt.padded([row.ids + a[:-1] for row, a in zip(prompts, answers, strict=True)])
-    parts = [fed[name] for name in ("input_ids", "attention_mask", "position_ids")]
+    parts = list(fed.values())
     targets = torch.tensor(answers)
     if whole:
         shifted = torch.cat([parts[0][:, 1:], targets[:, -1:]], dim=1)
@@ -57,10 +58,10 @@ def language_examples(
 
 
 def read_sequences(model: Any, fed: torch.Tensor, kept: int, options: Mapping[str, object]) -> torch.Tensor:
-    """Logits at the last `kept` positions.  # shape: (n, 3, length) -> (n, kept, vocabulary)"""
-    ids, mask, positions = fed.unbind(dim=1)
+    """Logits at the last `kept` positions.  # shape: (n, 3 or 2, length) -> (n, kept, vocabulary)"""
+    given = dict(zip(("input_ids", "attention_mask", "position_ids"), fed.unbind(dim=1), strict=False))
     chosen = {name: kept if name == "logits_to_keep" else value for name, value in options.items()}
-    returned = model(input_ids=ids, attention_mask=mask, position_ids=positions, **chosen)
+    returned = model(**given, **chosen)
     return returned.logits[:, -kept:]
 
 
