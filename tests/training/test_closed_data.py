@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import importlib
 from typing import Any
 
@@ -14,7 +15,7 @@ import commutes as cm
 from commutes.counterfactuals import belongs
 from commutes.errors import DataError, FitError
 from commutes.training import closed_form, closed_forms
-from commutes.training._closed_methods import METHODS
+from commutes.training._closed_methods import METHODS, Method
 from tests.network.transformers import models as M
 from tests.planted import EQUALITY, Planted, equality, exact, joined, planted
 from tests.training.closed_case import (
@@ -102,12 +103,11 @@ def test_several_methods_share_what_is_drawn_and_run(case: Planted, monkeypatch:
         claim, case.parts[0], ("contrast", "active_subspace", "lda", "pca_of_flips"), seed=0
     )
     together = sum(run)
-    alone = {
-        m: closed_form(claim, case.parts[0], method=m, seed=0) for m in ("contrast", "lda", "pca_of_flips")
-    }
+    names: tuple[Method, ...] = ("contrast", "lda", "pca_of_flips")
+    alone = {m: closed_form(claim, case.parts[0], method=m, seed=0) for m in names}
     assert together < sum(run) - together
-    for method, wanted in alone.items():
-        got = several[method]
+    for method in names:
+        got, wanted = several[method], alone[method]
         assert isinstance(got, cm.Alignment)
         # Other batches round otherwise.
         assert torch.allclose(of_map(got).projector(), of_map(wanted).projector(), atol=1e-5)
@@ -274,6 +274,31 @@ def test_a_scatter_wider_than_its_suggestion_can_look_at_is_reduced_for_it() -> 
     whole = cm.closed_form(cm.Alignment(algorithm, {algorithm["left"]: hidden[:1]}), pairs, seed=0)
     assert whole.history["maps"][0]["components"] is None
     assert notes(whole)["above_null"] >= 0
+
+
+@pytest.mark.gpu
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="there is no GPU")
+@pytest.mark.parametrize("method", ["contrast", "attribution"])
+def test_maps_are_where_the_network_is(case: Planted, method: Method) -> None:
+    there = case.network.with_module(copy.deepcopy(case.network.module).cuda())
+    claim = claimed(case, cm.Oblique).on(there)
+    alignment = cm.closed_form(claim, case.parts[0], method=method, seed=0)
+    assert of_map(alignment).reader.device.type == "cuda"
+    here = found(case, method)
+    assert torch.allclose(of_map(alignment).projector().cpu(), of_map(here).projector(), atol=1e-3)
+
+
+def test_double_precision_stays_double(case: Planted) -> None:
+    double = cm.Network(
+        copy.deepcopy(case.network.module).double(),
+        encode=lambda values: joined(values).double(),
+        answers=[False, True],
+    )
+    claim = claimed(case, cm.Oblique).on(double)
+    alignment = cm.closed_form(claim, case.parts[0], seed=0)
+    assert of_map(alignment).reader.dtype == torch.float64
+    assert of_map(alignment).defect() < 1e-10
+    assert torch.allclose(of_map(alignment).projector().float(), of_map(found(case)).projector(), atol=1e-3)
 
 
 def test_several_sites_and_given_neurons() -> None:
