@@ -1,5 +1,7 @@
 """What a network computes, as a hash: structure, weights, options, how it reads inputs and where its answers are.
 
+A tokenizer is known by its words, merges and rules: with another one the same network reads something else.
+
 Nothing that differs from process to process goes in: no addresses, no order of a set, no name of a module that was
 made up when a file was loaded. What `encode` and `decode` do is known by their bytecode, which another version of
 Python spells in another way.
@@ -10,6 +12,7 @@ from __future__ import annotations
 import enum
 import functools
 import hashlib
+import json
 import types
 from collections.abc import Mapping
 from dataclasses import fields, is_dataclass
@@ -91,6 +94,8 @@ class _Said:
             )
         if isinstance(value, types.FunctionType | types.MethodType | functools.partial):
             return self.code(value)
+        if callable(getattr(value, "get_vocab", None)) and not isinstance(value, type):
+            return f"{type(value).__qualname__}({_tokenizer(value)})"
         if is_dataclass(value) and not isinstance(value, type) and not self._again(value):
             parts = [f"{f.name}={self.value(getattr(value, f.name, None))}" for f in fields(value)]
             return f"{type(value).__qualname__}({', '.join(parts)})"
@@ -160,6 +165,21 @@ def _array(array: np.ndarray, said: _Said) -> str:
     if array.dtype.hasobject:
         return f"array {array.shape} {said.value(array.tolist())}"
     return f"array {array.shape} {array.dtype.str} {hashlib.sha256(array.tobytes()).hexdigest()}"
+
+
+def _tokenizer(tokenizer: Any) -> str:
+    """How texts become tokens. What was last asked of it, padding and truncation, is no part of that."""
+    core: Any = getattr(tokenizer, "backend_tokenizer", tokenizer)
+    if callable(getattr(core, "to_str", None)):
+        rules = json.loads(core.to_str())
+        how: object = {name: rules[name] for name in rules if name not in ("padding", "truncation")}
+    else:
+        how = dict(tokenizer.get_vocab())
+    named = getattr(tokenizer, "special_tokens_map", {})
+    special = {name: [str(token), getattr(tokenizer, f"{name}_id", None)] for name, token in named.items()}
+    parts = [how, special, getattr(tokenizer, "split_special_tokens", False)]
+    # Merges and words are kept in their order; that of settings says nothing.
+    return hashlib.sha256(json.dumps(parts, sort_keys=True, default=str).encode()).hexdigest()
 
 
 def _held(cell: types.CellType) -> object:

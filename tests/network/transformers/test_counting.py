@@ -133,7 +133,7 @@ def test_a_decoder_that_counts_from_elsewhere_runs_as_a_cone() -> None:
 
 def test_a_model_that_takes_no_positions_is_given_none() -> None:
     class Plain(hf.GPT2LMHeadModel):
-        def forward(self, input_ids: Any, attention_mask: Any = None, use_cache: bool = False) -> Any:
+        def forward(self, input_ids: Any, attention_mask: Any = None, use_cache: bool = False) -> Any:  # type: ignore[override]
             # Positions behind the padding, counted by the model itself.
             places = (attention_mask.cumsum(dim=1) - 1).clamp(min=0) if attention_mask is not None else None
             return super().forward(
