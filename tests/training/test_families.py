@@ -22,8 +22,9 @@ from commutes.features import (
     Reversible,
     Rotation,
     Subspace,
+    swap,
 )
-from commutes.training import Settings, fit, fit_many
+from commutes.training import Settings, closed_form, fit, fit_many
 from commutes.training._descent import rate
 from tests.planted import Planted, exact, planted
 
@@ -284,15 +285,49 @@ def test_a_closed_form_may_be_right_as_it_is(case: Planted) -> None:
     found = fit(claim, train, select=select, seed=0, method="auto", steps=100, batch=32, starts=1)
     told = found.history["starts_told"]
     assert told[0] == {"start": "random"}
-    assert set(told[1]["tried"]) >= {"contrast", "difference_of_means", "lda"}
-    assert told[1]["calibration"] == max(told[1]["tried"].values())
+    rates = told[1]["calibration"]
+    assert set(rates) >= {"contrast", "difference_of_means", "lda"}
+    assert rates[told[1]["start"]] == max(rates.values())
     assert evaluate(found, test).overall.rate >= 0.95
     # What was drawn to find it was seen.
     assert set(train.input_ids) <= set(found.fitted_ids.tolist())
+    assert not set(select.input_ids) & set(found.fitted_ids.tolist())
+
+
+def test_a_named_start_is_the_closed_form_of_that_name(case: Planted) -> None:
+    """Measured before the first step it does what the closed form does; at a rate of nothing it stays there."""
+    claim = claim_of(case, "oblique")
+    train, select, _ = case.parts
+    known = closed_form(claim, train, method="lda", seed=0)
+    found = fit(claim, train, select=select, seed=0, init="lda", steps=5, lr=1e-9, batch=16, starts=1)
+    curve = found.history["start_curves"][1]
+    assert curve[0][0] == 0
+    again = fit(claim, train, seed=0, init="lda", steps=1, lr=1e-9, batch=16, starts=1)
+    assert again.history["starts_told"][1] == {"start": "lda"}
+    states = torch.randn(20, 6, generator=torch.Generator().manual_seed(0))
+    other = torch.randn(20, 6, generator=torch.Generator().manual_seed(1))
+    if again.history["chosen_start"] == 1:
+        assert torch.allclose(
+            swap(again.featurizers[0], states, other), swap(known.featurizers[0], states, other), atol=1e-4
+        )
+    hits = evaluate(known, select)
+    assert curve[0][1] == pytest.approx(
+        np.mean([c.rate.rate for c in hits.cells if c.rate is not None]), abs=0.05
+    )
+
+
+def test_nulls_begin_where_the_claim_begins(case: Planted) -> None:
+    claim = claim_of(case, "oblique")
+    train, select, _ = case.parts
+    settings = Settings(steps=4, lr=1e-3, batch=16, starts=1, init=("contrast",))
+    found = fit_many([claim], [train], selects=[select], seed=0, settings=settings)[0]
+    restored = Settings(**{name: found.history[name] for name in Settings.__dataclass_fields__})
+    assert restored == settings
+    assert len(found.history["start_scores"]) == settings.fits == 2
 
 
 def test_a_family_without_closed_forms_says_so(case: Planted) -> None:
-    with pytest.raises(FitError):
-        fit(claim_of(case, "affine"), case.parts[0], seed=0, steps=2, init="contrast")
-    with pytest.raises(FitError, match="no closed form can be found for this claim"):
-        fit(claim_of(case, "affine"), case.parts[0], seed=0, steps=2, init="auto")
+    for init in ("contrast", "auto"):
+        with pytest.raises(FitError) as caught:
+            fit(claim_of(case, "affine"), case.parts[0], seed=0, steps=2, init=init)
+        assert "Rotation" in str(caught.value)
