@@ -184,7 +184,7 @@ def _check_positions(
     if language is None:
         return
     key = "network.build" if spec.network.pretrained is None else "network.template"
-    told(spec, key, lambda: language.prompt.tokens(inputs), listed=False)
+    told(spec, key, lambda: language.prompts(inputs), listed=False)
     checked = set()
     for place, (site, at) in sites.items():
         position = site.places[0].position

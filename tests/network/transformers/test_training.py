@@ -418,14 +418,14 @@ def test_a_word_that_the_tokenizer_does_not_know_is_named():
         answers={1: "1", 2: "2"},
     )
     inputs = {"a": np.array([0]), "b": np.array([5])}
-    with pytest.raises(FitError) as found:
+    with pytest.raises(NetworkError) as found:
         language_examples(net, sums(), inputs)
     assert str(found.value) == (
         "the tokenizer does not know a part of a prompt\n"
-        "  where:    '1+13='\n"
-        "  got:      1 + <unk> =\n"
-        "  expected: no <unk>: what is not known cannot be told apart\n"
-        "  do:       make the tokenizer from texts that hold every word and character of the prompts"
+        "  where:    example 0: '1+13='\n"
+        "  got:      '13', which becomes <unk>\n"
+        "  expected: words that it knows: those that it does not cannot be told apart\n"
+        "  do:       write it as the model's own texts do, or make a tokenizer that knows it"
     )
 
 

@@ -7,7 +7,7 @@ from numbers import Integral
 from typing import Any
 
 from commutes.errors import NetworkError
-from commutes.network.transformers._prompt import tokenised
+from commutes.network.transformers._prompt import token_ids, tokenised
 from commutes.network.transformers._template import Filled, Template
 
 Ids = tuple[int, ...]
@@ -39,15 +39,15 @@ def answer_tokens(
         NetworkError: A text that is no tokens of its own, an id that the model does not have, answers of different
             length or without their blank, two answers alike.
     """
-    given = answers if isinstance(answers, Mapping) else {value: str(value) for value in answers}
+    given = _by_value(answers)
     found: dict[Hashable, Ids] = {}
-    for value, spelt in given.items():
-        if not isinstance(spelt, str):
-            tokens = _given(spelt, value, vocabulary)
+    for value, said in given.items():
+        if not isinstance(said, str):
+            tokens = _given(said, value, vocabulary)
         elif mask is None:
-            tokens = _behind(spelt, value, template, tokenizer)
+            tokens = _behind(said, value, template, tokenizer)
         else:
-            tokens = _in_place(spelt, value, template, tokenizer, mask)
+            tokens = _in_place(said, value, template, tokenizer, mask)
         if tokens in found.values():
             other = next(v for v, t in found.items() if t == tokens)
             many = "" if len(tokens) == 1 else "s"
@@ -61,6 +61,15 @@ def answer_tokens(
     if mask is None:
         _check_blanks(found, given, template, tokenizer)
     return found
+
+
+def spelt(answers: Mapping[Any, Spelt] | Sequence[Hashable]) -> dict[Hashable, str]:
+    """The answers that are given as texts, by output value."""
+    return {value: text for value, text in _by_value(answers).items() if isinstance(text, str)}
+
+
+def _by_value(answers: Mapping[Any, Spelt] | Sequence[Hashable]) -> Mapping[Any, Spelt]:
+    return answers if isinstance(answers, Mapping) else {value: str(value) for value in answers}
 
 
 def _given(ids: int | Sequence[int], value: Hashable, vocabulary: int) -> Ids:
@@ -81,6 +90,9 @@ def _behind(text: str, value: Hashable, template: Template, tokenizer: Any) -> I
     prompt = template.written(dict.fromkeys(template.slots, "0")).text
     before, after = (_ids(tokenizer, whole, special=not template.chat) for whole in (prompt, prompt + text))
     if len(after) > len(before) and after[: len(before)] == before:
+        _check_known(
+            tokenizer, prompt + text, (len(prompt), len(prompt + text)), value, special=not template.chat
+        )
         return after[len(before) :]
     raise NetworkError(
         "an answer is no token of its own behind the prompt",
@@ -103,6 +115,10 @@ def _in_place(text: str, value: Hashable, template: Template, tokenizer: Any, ma
     start = before.index(tokenizer.mask_token_id)
     stop = start + count
     if len(after) == len(before) and after[:start] == before[:start] and after[stop:] == before[stop:]:
+        where = (first, first + len(text))
+        _check_known(
+            tokenizer, prompt[:first] + text + prompt[behind:], where, value, special=not template.chat
+        )
         return after[start:stop]
     tokens, places = ("token", "the mask") if count == 1 else ("tokens", "the masks")
     raise NetworkError(
@@ -112,6 +128,24 @@ def _in_place(text: str, value: Hashable, template: Template, tokenizer: Any, ma
         expected=f"exactly {_number(count)} {tokens} in place of {places}",
         fix=_FIX,
     )
+
+
+def _check_known(
+    tokenizer: Any, whole: str, where: tuple[int, int], value: Hashable, *, special: bool
+) -> None:
+    tokens = tokenised(tokenizer, [Filled(whole, ((0, len(whole)),))], special=special)[0]
+    first, behind = where
+    odd = next(
+        (i for i in tokens.unknown if tokens.spans[i][1] > first and tokens.spans[i][0] < behind), None
+    )
+    if odd is not None:
+        raise NetworkError(
+            "the tokenizer does not know an answer",
+            where=f"answer {value!r}",
+            got=f"{tokens.said(odd)!r}, which becomes {tokenizer.unk_token}",
+            expected="words that it knows: the model answers with those alone",
+            fix="write it as the model's own texts do, or give the id of the token that stands for it",
+        )
 
 
 _FIX = "give the text as it follows the prompt, blank included, or the id of one token that stands for it"
@@ -190,4 +224,4 @@ def _said(tokenizer: Any, *ids: int) -> str:
 
 
 def _ids(tokenizer: Any, text: str, *, special: bool) -> Ids:
-    return tokenised(tokenizer, [Filled(text, ((0, len(text)),))], special=special)[0].ids
+    return token_ids(tokenizer, [text], special=special)[0]

@@ -13,12 +13,13 @@ from torch import nn
 from commutes.errors import NetworkError, SiteError
 from commutes.network._site import Place, Position
 from commutes.network.transformers._anatomy import PROBE, Anatomy, anatomy, is_sequence
-from commutes.network.transformers._answers import Ids, Spelt, answer_tokens
+from commutes.network.transformers._answers import Ids, Spelt, answer_tokens, spelt
 from commutes.network.transformers._continuation import Continuation
+from commutes.network.transformers._joins import Joins
 from commutes.network.transformers._names import NAMES
 from commutes.network.transformers._places import Head, head_count, hook_of, is_name, named_place
 from commutes.network.transformers._positions import Meaning, token_position
-from commutes.network.transformers._prompt import Prompt, tokenised
+from commutes.network.transformers._prompt import Prompt, Tokens, tokenised
 from commutes.network.transformers._template import Template, template
 
 # Rows of an embedding beyond the tokenizer's tokens: models pad to a multiple, of at most so many.
@@ -38,6 +39,8 @@ class Language:
     """Token ids of every output value, equally many for each."""
     continuation: Continuation
     """How the model itself goes on, where answers have several tokens."""
+    joins: Joins | None
+    """That answers stay tokens of their own behind values; None where they stand in place of a mask."""
 
     @property
     def names(self) -> tuple[str, ...]:
@@ -69,11 +72,24 @@ class Language:
         itself answers, so that the logits of every token of the answer are there in one run.
 
         Raises:
-            NetworkError: A prompt beyond the context window; a model in training mode that has to answer first.
+            NetworkError: As in `prompts`; a model in training mode that has to answer first.
         """
-        rows = [tokens.ids for tokens in self.prompt.tokens(values)]
+        rows = [tokens.ids for tokens in self.prompts(values)]
         behind = self.continuation.behind(rows)
         return self.prompt.padded([row + more for row, more in zip(rows, behind, strict=True)])
+
+    def prompts(self, values: Mapping[str, np.ndarray]) -> list[Tokens]:
+        """The prompts as tokens, behind each of which every answer is what it was declared to be.
+
+        Raises:
+            NetworkError: A prompt beyond the context window, with a part that the tokenizer does not know, or with
+                a value at its end into which an answer grows.
+        """
+        filled = self.prompt.template.fill(values)
+        found = self.prompt.read(filled)
+        if self.joins is not None:
+            self.joins.check(found, filled)
+        return found
 
     def around(self, model: nn.Module) -> Language:
         """The same reading of another model of the same structure, which goes on in its own way."""
@@ -180,7 +196,8 @@ def language(
         )
     prompt = replace(prompt, length=length)
     prompt.check()
-    return Language(prompt, body, tokens, Continuation(model, prompt.fed, body.options))
+    joins = Joins(prompt, spelt(answers), tokens) if masked is None else None
+    return Language(prompt, body, tokens, Continuation(model, prompt.fed, body.options), joins)
 
 
 def _check_tokenizer(tokenizer: Any) -> None:

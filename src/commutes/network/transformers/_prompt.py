@@ -20,6 +20,15 @@ class Tokens(NamedTuple):
     pieces: tuple[tuple[int, ...], ...]
     """Per token the pieces of the template that its characters belong to; none for a special token."""
     text: str
+    unknown: tuple[int, ...] = ()
+    """Numbers of the tokens that stand for something the tokenizer does not know."""
+    spans: tuple[tuple[int, int], ...] = ()
+    """First character and the one behind the last, per token."""
+
+    def said(self, number: int) -> str:
+        """The characters of a token."""
+        start, stop = self.spans[number]
+        return self.text[start:stop].strip()
 
 
 @dataclass(frozen=True, eq=False)
@@ -49,13 +58,21 @@ class Prompt:
         """The prompts as tokens, not padded.
 
         Raises:
-            NetworkError: A prompt beyond the context window, or one that the tokenizer ends with a token of
-                its own.
+            NetworkError: A prompt beyond the context window, one that the tokenizer ends with a token of its own,
+                or one with a part that the tokenizer does not know.
         """
-        filled = self.template.fill(values)
+        return self.read(self.template.fill(values))
+
+    def read(self, filled: Sequence[Filled]) -> list[Tokens]:
+        """Prompts that are written out as tokens.
+
+        Raises:
+            NetworkError: As in `tokens`.
+        """
         found = tokenised(self.tokenizer, filled, special=not self.template.chat)
         for row, tokens in enumerate(found):
             self._check(tokens, f"example {row}")
+            self._check_known(tokens, f"example {row}", tokens.unknown)
         return found
 
     def check(self) -> None:
@@ -64,8 +81,18 @@ class Prompt:
         Raises:
             NetworkError: It does not.
         """
-        stand_in = self.template.written(dict.fromkeys(self.template.slots, "0"))
-        self._check(tokenised(self.tokenizer, [stand_in], special=not self.template.chat)[0], "the prompt")
+        tokens = self.stand_in()
+        self._check(tokens, "the prompt")
+        # What stands in for a value need not be a word of theirs.
+        slots = {i for i, piece in enumerate(self.template.pieces) if piece.slot is not None}
+        self._check_known(
+            tokens, "the prompt", [i for i in tokens.unknown if not slots & {*tokens.pieces[i]}]
+        )
+
+    def stand_in(self) -> Tokens:
+        """The prompt with "0" in every slot."""
+        filled = self.template.written(dict.fromkeys(self.template.slots, "0"))
+        return tokenised(self.tokenizer, [filled], special=not self.template.chat)[0]
 
     def padded(self, rows: Sequence[tuple[int, ...]]) -> dict[str, torch.Tensor]:
         """Tokens padded on the left, which of them count, and positions that padding does not shift."""
@@ -99,6 +126,16 @@ class Prompt:
                 fix="switch the tokenizer's end-of-sequence token off (add_eos_token=False)",
             )
 
+    def _check_known(self, tokens: Tokens, which: str, unknown: Sequence[int]) -> None:
+        if unknown:
+            raise NetworkError(
+                "the tokenizer does not know a part of a prompt",
+                where=f"{which}: {tokens.text!r}",
+                got=f"{tokens.said(unknown[0])!r}, which becomes {self.tokenizer.unk_token}",
+                expected="words that it knows: those that it does not cannot be told apart",
+                fix="write it as the model's own texts do, or make a tokenizer that knows it",
+            )
+
     def _check_masks(self, tokens: Tokens, where: str) -> None:
         masks = [i - len(tokens.ids) for i, token in enumerate(tokens.ids) if token == self.mask]
         if masks == list(range(self.end - self.length + 1, self.end + 1)):
@@ -118,19 +155,51 @@ class Prompt:
 
 def tokenised(tokenizer: Any, filled: Sequence[Filled], *, special: bool) -> list[Tokens]:
     """Prompts as tokens, each with the pieces that it covers, by the tokenizer's offsets."""
-    coded = tokenizer(
-        [prompt.text for prompt in filled],
+    coded = _coded(tokenizer, [prompt.text for prompt in filled], special=special, offsets=True)
+    return [
+        Tokens(
+            tuple(ids),
+            _covered(spans, prompt),
+            prompt.text,
+            _unknown(tokenizer, ids, spans, prompt),
+            tuple(spans),
+        )
+        for ids, spans, prompt in zip(coded["input_ids"], coded["offset_mapping"], filled, strict=True)
+    ]
+
+
+def token_ids(tokenizer: Any, texts: Sequence[str], *, special: bool) -> list[tuple[int, ...]]:
+    """Texts as tokens alone."""
+    return [tuple(ids) for ids in _coded(tokenizer, texts, special=special, offsets=False)["input_ids"]]
+
+
+def _coded(tokenizer: Any, texts: Sequence[str], *, special: bool, offsets: bool) -> Any:
+    return tokenizer(
+        list(texts),
         add_special_tokens=special,
-        return_offsets_mapping=True,
+        return_offsets_mapping=offsets,
         return_attention_mask=False,
         padding=False,
         truncation=False,
         verbose=False,
     )
-    return [
-        Tokens(tuple(ids), _covered(spans, prompt), prompt.text)
-        for ids, spans, prompt in zip(coded["input_ids"], coded["offset_mapping"], filled, strict=True)
-    ]
+
+
+def _unknown(
+    tokenizer: Any, ids: Sequence[int], spans: Sequence[tuple[int, int]], prompt: Filled
+) -> tuple[int, ...]:
+    """The tokens that stand for what is not known: neither one that begins the prompt nor one that is written out.
+
+    GPT-2 has one token for the end of a text, its beginning and the unknown.
+    """
+    unknown = tokenizer.unk_token_id
+    if unknown is None or unknown not in ids:
+        return ()
+    words = [prompt.text[start:stop].strip() for start, stop in spans]
+    return tuple(
+        i for i, (token, word) in enumerate(zip(ids, words, strict=True))
+        if token == unknown and word not in ("", tokenizer.unk_token)
+    )  # fmt: skip
 
 
 def _covered(spans: Sequence[tuple[int, int]], prompt: Filled) -> tuple[tuple[int, ...], ...]:

@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import torch
 
 from commutes.errors import FitError
-from commutes.network.transformers._prompt import Tokens
 
 if TYPE_CHECKING:
     from commutes.algorithm import Algorithm
@@ -40,13 +39,12 @@ def language_examples(
         all (n, length).
 
     Raises:
-        FitError: Not such a model, an output that is not among its answers, or a prompt with a part that the
-            tokenizer does not know.
+        FitError: Not such a model, or an output that is not among its answers.
+        NetworkError: A prompt that cannot be fed, such as one with a part that the tokenizer does not know.
     """
     language = continuing(network)
     columns = dict(inputs)
-    prompts = language.prompt.tokens(algorithm.arrays(columns))
-    _check_known(prompts, language.prompt.tokenizer)
+    prompts = language.prompts(algorithm.arrays(columns))
     answers = _answers(network, language, algorithm, columns)
     fed = language.prompt.padded([row.ids + a[:-1] for row, a in zip(prompts, answers, strict=True)])
     parts = list(fed.values())
@@ -114,19 +112,6 @@ def continuing(network: Network) -> Language:
             fix="train other networks with commutes.network.train",
         )
     return language
-
-
-def _check_known(prompts: Sequence[Tokens], tokenizer: Any) -> None:
-    unknown = tokenizer.unk_token_id
-    odd = next((row for row in prompts if unknown is not None and unknown in row.ids), None)
-    if odd is not None:
-        raise FitError(
-            "the tokenizer does not know a part of a prompt",
-            where=repr(odd.text),
-            got=" ".join(tokenizer.convert_ids_to_tokens(list(odd.ids))),
-            expected=f"no {tokenizer.unk_token}: what is not known cannot be told apart",
-            fix="make the tokenizer from texts that hold every word and character of the prompts",
-        )
 
 
 def _answers(
