@@ -391,14 +391,14 @@ def test_the_users_own_hooks_take_part() -> None:
     base, source = nets.pairs(5)
     network = case.network(blocks="layers")
     plain = prepare(network, nets.values(), [network.site("layers.1")])
+    every = [nets.everything(5, 5)]
+    before = plain.logits(plain.batch(base, source), [Neurons(torch.arange(5))], every)
     case.module.layers[0].register_forward_hook(lambda _m, _a, out: out + 1)  # type: ignore[index, union-attr]
     steered_network = case.network(blocks="layers")
     steered = prepare(steered_network, nets.values(), [steered_network.site("layers.1")])
-    every = [nets.everything(5, 5)]
     found = steered.logits(steered.batch(base, source), [Neurons(torch.arange(5))], every)
     expected = case.module(case.rows[0][source[:, 0]])
     assert (found - expected).abs().max() < 1e-12
-    before = plain.logits(plain.batch(base, source), [Neurons(torch.arange(5))], every)
     assert not torch.allclose(found, before)
 
 

@@ -14,7 +14,7 @@ from commutes.engine._cone import Lane, run_lanes
 from commutes.engine._interchange import SiteEdit, interchange
 from commutes.engine._kept import Kept, Wanted, keep
 from commutes.engine._layout import SiteLayout, layouts
-from commutes.engine._resume import Certificate
+from commutes.engine._resume import Certificate, refused_hooks
 from commutes.network import Inputs, Moment, Network, Place, Site
 
 # Certificates by what a forward's way depends on: see `_kind`.
@@ -30,8 +30,8 @@ _ROWS, _ROUNDING, _FEW_DIGITS, _FEW_ROUNDING = 4, 256, 1e-5, 2
 def cone_certificate(network: Network, inputs: Inputs) -> Certificate:
     """Whether cones give what whole runs give, tried with random edits before the first block and behind three.
 
-    What can be read off the network and the inputs is looked at every time; the trial is made once for prompts of
-    one length.
+    What can be read off the network and the inputs is looked at every time, hooks too; the trial is made once for
+    prompts of one length, and stands for weights that are trained further and for other prompts of that length.
     """
     reason = _refused(network, inputs)
     if reason:
@@ -62,6 +62,9 @@ def _refused(network: Network, inputs: Inputs) -> str:
     language = network.language
     if language is None:
         return "not a language model"
+    hooks = refused_hooks(network)
+    if hooks:
+        return hooks
     if not network.blocks or network.blocks != language.blocks:
         return "its layers are not known"
     model: Any = network.module

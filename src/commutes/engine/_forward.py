@@ -14,7 +14,7 @@ from torch.nn.functional import linear
 
 from commutes.engine._taps import Enough, Tap, tapped
 from commutes.errors import EngineError
-from commutes.network import Moment, Network
+from commutes.network import Moment, Network, hooks_of
 
 Weights = Mapping[str, torch.Tensor]
 
@@ -178,7 +178,7 @@ def _head(network: Network, taps: Mapping[Moment, Tap]) -> nn.Linear | None:
     # Whoever looks at what the head returns, or makes it answer in another way, means all of it.
     seen = any(network.module.get_submodule(moment.path) is head for moment in taps)
     own = "forward" in head.__dict__ or type(head).forward is not nn.Linear.forward
-    return None if seen or own or head._forward_hooks else head
+    return None if seen or own or hooks_of(network.module) else head
 
 
 @contextmanager

@@ -8,10 +8,12 @@ import torch
 
 from commutes.engine._forward import forward
 from commutes.errors import NetworkError
-from commutes.network import Inputs, Network
+from commutes.network import Inputs, Network, hooks_of
 
-# Lengths of the shortest and the longest prompt with which a network was tried.
-_tried: weakref.WeakKeyDictionary[Network, set[tuple[int, int]]] = weakref.WeakKeyDictionary()
+# Lengths of the shortest and the longest prompt with which a network was tried, and the hooks that it had.
+_tried: weakref.WeakKeyDictionary[Network, set[tuple[int, int, tuple[int, ...]]]] = (
+    weakref.WeakKeyDictionary()
+)
 
 # How far a padded prompt may be from the same prompt alone, relative to the largest logit. Another position moves
 # logits by tenths of it; rounding, where parts of a model are computed in float32, by 1e-6. Few digits round more.
@@ -19,7 +21,7 @@ _SHARE, _ROUNDING = 1e-3, 16
 
 
 def check_padding(network: Network, inputs: Inputs) -> None:
-    """Run the shortest prompt alone and beside the longest, once for these lengths.
+    """Run the shortest prompt alone and beside the longest, once for these lengths and hooks.
 
     Raises:
         NetworkError: It is answered otherwise: the model does not mask padding, counts positions from its start, or
@@ -31,7 +33,8 @@ def check_padding(network: Network, inputs: Inputs) -> None:
     short, long = int(lengths.argmin()), int(lengths.argmax())
     few, many = int(lengths[short]), int(lengths[long])
     tried = _tried.setdefault(network, set())
-    if few == many or (few, many) in tried:
+    kind = (few, many, hooks_of(network.module))
+    if few == many or kind in tried:
         return
     both = inputs.rows(torch.tensor([short, long]))
     alone = {name: tensor[:1, many - few :] for name, tensor in both.kwargs.items()}
@@ -48,4 +51,4 @@ def check_padding(network: Network, inputs: Inputs) -> None:
             expected="the logits of the prompt alone",
             fix="use prompts of equal length: this model does not leave padding out",
         )
-    tried.add((few, many))
+    tried.add(kind)

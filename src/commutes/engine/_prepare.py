@@ -15,7 +15,7 @@ from commutes.engine._layout import SiteLayout, layouts
 from commutes.engine._padding import check_padding
 from commutes.engine._prepared import Cone, Prepared, check_finite
 from commutes.engine._resume import resume_block, shared_block
-from commutes.network import Inputs, Moment, Network, Place, Site
+from commutes.network import Inputs, Moment, Network, Place, Site, state_of
 
 # Bytes that cached activations may take, unless the caller says otherwise; beyond it they are recomputed.
 BUDGET = 2**30
@@ -47,6 +47,10 @@ def prepare_all(
 ) -> list[Prepared]:
     """Encode the inputs, resolve the sites and keep what the budget allows.
 
+    What is kept holds for the network as it is now. Hooks that come or go and weights that are written into are found
+    out before the next edited run, and refused; weights that are changed through `.data`, and code that a module is
+    given since, are not: prepare again.
+
     Args:
         network: Whose module is run.
         values: Inputs by name.
@@ -62,6 +66,7 @@ def prepare_all(
         EngineError: The clean run of an input gives NaN or infinity at a site.
     """
     network.check_mode()
+    state = state_of(network.module)
     inputs = network.encode(values)
     every = list(dict.fromkeys(site for sites in alternatives for site in sites))
     plan = layouts(network, inputs, every)
@@ -86,6 +91,7 @@ def prepare_all(
             positions,
             kept,
             source_row.to(network.device),
+            state,
         )
         for sites in alternatives
     ]

@@ -15,7 +15,7 @@ from commutes.engine._interchange import Featurizer, SiteEdit, interchange
 from commutes.engine._kept import Kept
 from commutes.engine._layout import SiteLayout
 from commutes.errors import EngineError
-from commutes.network import Inputs, Network, Site
+from commutes.network import Inputs, Network, Site, State, hooked, state_of
 
 
 class Batch(NamedTuple):
@@ -56,6 +56,8 @@ class Prepared:
     """Clean states of the sources at every site, (rows, groups, d); None where they are beyond the budget."""
     source_row: torch.Tensor
     """Where in `sources` each input is.  # shape: (m,)"""
+    state: State
+    """The network's module when it was prepared."""
     cone: Cone | None = None
     """Where edited runs start in a causal decoder; None in other networks, and in those that failed the test."""
     block: int | None = None
@@ -138,14 +140,41 @@ class Prepared:
             masks: One (n, slots, k) table per site: which coordinate comes from which source.
             weights: Parameters to run with instead of the module's own.
             columns: Of the logits; all by default.
+
+        Raises:
+            EngineError: The network has other hooks or weights than when it was prepared.
         """
-        edits = self._edits(batch, featurizers, masks)
-        if self.cone is not None:
-            lane = Lane(self.cone.block, batch.base, edits)
-            return run_lanes(self.cone.kept, self.cone.start, [lane], columns=columns)[0]
+        return logits_together([Edited(self, batch, featurizers, masks, weights)], columns=columns)[0]
+
+    def _logits(self, run: Edited, columns: torch.Tensor | None) -> torch.Tensor:
+        """Of a run that is no cone."""
+        batch, edits = run.batch, self._edits(*run[1:4])
         start = None if self.block is None else Resume(self.block, batch.state[0])
         return interchange(
-            self.network, batch.args, batch.kwargs, edits, weights=weights, start=start, columns=columns
+            self.network, batch.args, batch.kwargs, edits, weights=run.weights, start=start, columns=columns
+        )
+
+    def check_unchanged(self, now: State) -> None:
+        """Refuse what is kept of a network that is another by now.
+
+        Args:
+            now: The network's module as it stands.
+
+        Raises:
+            EngineError: It has other hooks or weights than when it was prepared.
+        """
+        if now == self.state:
+            return
+        hooks = now.hooks != self.state.hooks
+        where = ", ".join(hooked(self.network.module)[:2]) or "none"
+        raise EngineError(
+            "the network has changed since it was prepared",
+            where=self.network.name,
+            got=f"other hooks than then; now on: {where}"
+            if hooks
+            else "weights that were written into or replaced",
+            expected="the module as it was: states of its clean runs are kept",
+            fix="change the module first, and prepare, fit or evaluate then",
         )
 
     def _edits(
@@ -171,13 +200,20 @@ class Edited(NamedTuple):
 
 
 def logits_together(runs: Sequence[Edited], *, columns: torch.Tensor | None = None) -> list[torch.Tensor]:
-    """`Prepared.logits` of every run; cones with the same base states and first position share a forward."""
+    """`Prepared.logits` of every run; cones with the same base states and first position share a forward.
+
+    Raises:
+        EngineError: A network has other hooks or weights than when it was prepared.
+    """
+    now = {id(n): state_of(n.module) for n in (run.prepared.network for run in runs)}
+    for run in runs:
+        run.prepared.check_unchanged(now[id(run.prepared.network)])
     shared: dict[tuple[int, int], list[int]] = {}
     found: dict[int, torch.Tensor] = {}
     for i, run in enumerate(runs):
         cone = run.prepared.cone
         if cone is None:
-            found[i] = run.prepared.logits(*run[1:4], weights=run.weights, columns=columns)
+            found[i] = run.prepared._logits(run, columns)
         else:
             shared.setdefault((id(cone.kept), cone.start), []).append(i)
     for members in shared.values():

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 import torch
 
 from commutes.engine._forward import Resume, forward
-from commutes.network import Inputs, Moment, Network, Site
+from commutes.network import Inputs, Moment, Network, Site, hooked
 
 
 @dataclass(frozen=True)
@@ -20,7 +20,7 @@ class Certificate:
     reason: str
 
 
-# One certificate per network object: the test is about its structure, which a Network never changes.
+# One certificate per network object: the trial is about its structure, which a Network never changes.
 _certificates: weakref.WeakKeyDictionary[Network, Certificate] = weakref.WeakKeyDictionary()
 
 # Rows of the certifying run; and how far the resumed run may be from the whole one, in units of rounding of
@@ -49,12 +49,29 @@ def shared_block(network: Network, sites: Sequence[Site]) -> int:
 
 
 def certificate(network: Network, inputs: Inputs) -> Certificate:
-    """Compare, for every block, a whole run with a resumed one on a random edit of the block's output."""
+    """Compare, for every block, a whole run with a resumed one on a random edit of the block's output.
+
+    Hooks are looked for every time; the trial is made once.
+    """
+    reason = refused_hooks(network)
+    if reason:
+        return Certificate(False, reason)
     known = _certificates.get(network)
     if known is None:
         known = _certify(network, inputs)
         _certificates[network] = known
     return known
+
+
+def refused_hooks(network: Network) -> str:
+    """Why a network with hooks runs whole, or nothing.
+
+    A state that is kept has in it what a hook did, and the hook of a skipped block would do it again; one that is left
+    out may have written down what another needs. Only a whole run calls every hook once, on what it is meant for.
+    """
+    where = hooked(network.module)
+    more = f" and {len(where) - 2} more modules" if len(where) > 2 else ""
+    return f"there are hooks on {', '.join(where[:2])}{more}" if where else ""
 
 
 def _owner(network: Network, moment: Moment) -> int | None:
