@@ -14,19 +14,19 @@ from commutes.errors import NetworkError, SiteError
 from commutes.network._site import Place, Position
 from commutes.network.transformers._anatomy import PROBE, Anatomy, anatomy, is_sequence
 from commutes.network.transformers._answers import Ids, Spelt, answer_tokens, spelt
+from commutes.network.transformers._chat import Chat, chat_template
 from commutes.network.transformers._continuation import Continuation
 from commutes.network.transformers._joins import Joins
 from commutes.network.transformers._names import NAMES
 from commutes.network.transformers._places import Head, head_count, hook_of, is_name, named_place
 from commutes.network.transformers._positions import Meaning, token_position
 from commutes.network.transformers._prompt import Prompt, Tokens, tokenised
-from commutes.network.transformers._template import Template, template
+from commutes.network.transformers._template import Template, template, with_slots
 
 # Rows of an embedding beyond the tokenizer's tokens: models pad to a multiple, of at most so many.
 _PADDING = 1024
 
 Answers = Mapping[Any, Spelt] | Sequence[Hashable]
-Chat = Sequence[Mapping[str, str]]
 
 
 @dataclass(frozen=True, eq=False)
@@ -225,18 +225,7 @@ def _check_vocabulary(model: Any, tokenizer: Any, logits: int) -> None:
 def _words(given: str | Chat, tokenizer: Any) -> Template:
     if isinstance(given, str):
         return template(given)
-    if not getattr(tokenizer, "chat_template", None):
-        raise NetworkError(
-            "the tokenizer has no chat template",
-            got=f"a template of {len(given)} messages",
-            expected="a tokenizer of a chat model",
-            fix="write the prompt as one text",
-        )
-    # The slots go through the chat template as they stand: it is the same for every example.
-    text = tokenizer.apply_chat_template(
-        [dict(message) for message in given], tokenize=False, add_generation_prompt=True
-    )
-    return template(text, chat=True)
+    return with_slots(chat_template(given, tokenizer), given)
 
 
 def _mask(model: Any, words: Template, tokenizer: Any) -> str | None:

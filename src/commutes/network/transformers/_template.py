@@ -108,11 +108,35 @@ class Template:
             )
 
 
-def template(text: str, *, chat: bool = False) -> Template:
+def template(text: str) -> Template:
     """Read "{a}+{b}=" as slots and words; "{{" and "}}" are braces, "{a:02d}" says how a value is written.
 
     Raises:
         NetworkError: Braces that do not match, slots without a plain name, or no slot at all.
+    """
+    return with_slots(Template(parsed(text)), text)
+
+
+def with_slots(found: Template, given: object) -> Template:
+    """The template, if it has a slot.
+
+    Raises:
+        NetworkError: It has none.
+    """
+    if not found.slots:
+        raise NetworkError(
+            "the template has no slot",
+            got=repr(given),
+            expected='a prompt with the algorithm\'s inputs as slots, such as "{a}+{b}="',
+        )
+    return found
+
+
+def parsed(text: str) -> tuple[Piece, ...]:
+    """Words and slots of a text, in order.
+
+    Raises:
+        NetworkError: Braces that do not match, or slots without a plain name.
     """
     pieces = []
     try:
@@ -131,16 +155,10 @@ def template(text: str, *, chat: bool = False) -> Template:
             expected='words and slots such as "{a}+{b}="',
             fix="write {{ and }} for braces that are no slot",
         ) from None
-    if not any(piece.slot for piece in pieces):
-        raise NetworkError(
-            "the template has no slot",
-            got=repr(text),
-            expected='a prompt with the algorithm\'s inputs as slots, such as "{a}+{b}="',
-        )
-    return Template(_joined(pieces), chat)
+    return joined(pieces)
 
 
-def _joined(pieces: Sequence[Piece]) -> tuple[Piece, ...]:
+def joined(pieces: Sequence[Piece]) -> tuple[Piece, ...]:
     """Neighbouring words as one piece: an escaped brace cuts them."""
     found: list[Piece] = []
     for piece in pieces:
