@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
+from typing import Any
 
 import huggingface_hub.constants
 import numpy as np
@@ -75,3 +76,86 @@ def test_code_of_the_repository_is_never_run(tmp_path: Path) -> None:
         "  expected: an architecture that transformers has\n"
         "  do:       load the model yourself if you trust it, and give it as Network(model, tokenizer, ...)"
     )
+
+
+def refused(name: str, **asked: Any) -> list[str]:
+    with pytest.raises(NetworkError) as found:
+        Network.pretrained(name, template=M.PROMPT, answers=M.DIGITS, **asked)
+    return str(found.value).splitlines()
+
+
+@pytest.mark.parametrize(
+    ("device_map", "device"),
+    [
+        ("cuda:97", "cuda:97"),
+        ({"model": "cpu", "": "cuda:97"}, "cuda:97"),
+        ("gpu", "gpu"),
+        ("", ""),
+        ({"": 97}, "97"),
+    ],
+)
+def test_a_device_that_is_not_there(device_map: Any, device: str) -> None:
+    # Nothing is looked for by this name: it is said before.
+    lines = refused("nobody/nothing", device_map=device_map)
+    assert lines[:2] == ["there is no such device", "  where:    device_map= of nobody/nothing"]
+    assert lines[2].startswith(f"  got:      {device!r}: ")
+    assert lines[3].startswith("  expected: one of cpu")
+    assert lines[3].endswith(", or 'auto'")
+    assert lines[4:] == ["  do:       leave device_map= out to load on the processor"]
+
+
+def test_cuda_where_there_is_none(monkeypatch: pytest.MonkeyPatch) -> None:
+    if torch.cuda.is_available():
+        monkeypatch.setattr(torch, "empty", lambda *_, **__: torch.ones(1).cuda(97))
+    assert refused("nobody/nothing", device_map="cuda")[2].startswith("  got:      'cuda': ")
+
+
+def test_weights_that_would_stay_on_the_disk() -> None:
+    for device in ("disk", "meta"):
+        lines = refused("nobody/nothing", device_map={"model": "cpu", "lm_head": device})
+        assert lines[2] == f"  got:      {device!r}: weights would stay on the disk"
+
+
+def test_devices_that_are_there(tmp_path: Path) -> None:
+    name = folder(tmp_path, "gpt2")
+    for device_map in ("cpu", "auto", {"": "cpu"}):
+        made = Network.pretrained(name, template=M.PROMPT, answers=M.DIGITS, device_map=device_map)
+        assert made.encode(VALUES).n == 2
+
+
+@pytest.mark.parametrize(
+    ("dtype", "rest"),
+    [
+        ("float17", "; nearest: float16"),
+        ("bf16", "; nearest: bfloat16"),
+        ("int8", ""),
+        (torch.int8, ""),
+        (16, ""),
+    ],
+)
+def test_a_type_that_is_none(dtype: Any, rest: str) -> None:
+    lines = refused("nobody/nothing", dtype=dtype)
+    assert lines[:3] == [
+        "no such type of weights",
+        "  where:    dtype= of nobody/nothing",
+        f"  got:      {dtype!r}",
+    ]
+    assert lines[3].startswith("  expected: one of float16, bfloat16, float32, float64, auto")
+    assert lines[3].endswith(rest)
+
+
+def test_a_folder_that_cannot_be_read(tmp_path: Path) -> None:
+    name = folder(tmp_path, "gpt2")
+    weights = tmp_path / "model.safetensors"
+    weights.write_bytes(weights.read_bytes()[:5])
+    lines = refused(name)
+    assert lines[:2] == ["the model cannot be loaded", f"  where:    {name}"]
+    assert lines[2].startswith("  got:      SafetensorError: ")
+    (tmp_path / "config.json").write_text(json.dumps({"model_type": "nosuch"}))
+    lines = refused(name)
+    assert lines[0] == "the model cannot be loaded"
+    assert "`nosuch`" in lines[2]
+    assert lines[3:] == [
+        "  expected: a model and a tokenizer as save_pretrained writes them, of this or an earlier transformers",
+        "  do:       load it with transformers alone to see all that it says, and give it as Network(model, tokenizer)",
+    ]

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 import torch
 
 from commutes.errors import NetworkError
+from commutes.network.transformers._placement import check_devices, check_dtype
 from commutes.network.transformers._quantised import check_configuration
 
 if TYPE_CHECKING:
@@ -25,8 +26,11 @@ def pretrained(
     """The model in evaluation mode, and its fast tokenizer. Code of the repository's own is never run.
 
     Raises:
-        NetworkError: Not to be had, not without running code of its own, or with quantised weights.
+        NetworkError: Not to be had, not without running code of its own, with quantised weights, of a type that is
+            none, or on a device that is not there.
     """
+    check_dtype(dtype, name)
+    check_devices(device_map, name)
     from transformers import AutoConfig, AutoModelForCausalLM, AutoModelForMaskedLM, AutoTokenizer
 
     chosen: dict[str, Any] = {"revision": revision or "main", "trust_remote_code": False}
@@ -77,9 +81,19 @@ def _had(name: str, load: Callable[[], Any]) -> Any:
             if offline
             else "check the name and revision",
         ) from error
-    except ValueError as error:
+    except torch.OutOfMemoryError:
+        # What to do about it is said where it is caught.
+        raise
+    except Exception as error:
+        # Whatever the library says of a folder that it cannot read is said of the folder.
         if "trust_remote_code" not in str(error):
-            raise
+            raise NetworkError(
+                "the model cannot be loaded",
+                where=name,
+                got=f"{type(error).__name__}: {_first_line(error)}",
+                expected="a model and a tokenizer as save_pretrained writes them, of this or an earlier transformers",
+                fix="load it with transformers alone to see all that it says, and give it as Network(model, tokenizer)",
+            ) from error
         raise NetworkError(
             "the model asks to run code of its own",
             where=name,
