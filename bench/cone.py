@@ -9,7 +9,7 @@ candidates        the loss is over ten candidate answers; pyvene: logits_to_keep
 
 python bench/cone.py                 the tables
 python bench/cone.py --json          the same as JSON
-python bench/cone.py --write         and docs/cone.json
+python bench/cone.py --write         and docs/cone.json, each part with the hash of its code
 python bench/cone.py --only steps    one part: steps, cache, floor, scaling
 """
 
@@ -44,6 +44,7 @@ PAIRS, TOKENS, K, ANSWERS = 16, 20, 16, 10
 LAYERS = (0, 6, 10)
 STEPS, DATA = 500, 512
 CLOSE = 1e-5
+STORED = ROOT / "docs" / "cone.json"
 
 
 def gpt2(*, layers: int = 12, tokens: int = TOKENS) -> cm.Network:
@@ -310,31 +311,37 @@ def main() -> None:
     asked.add_argument("--only", choices=["steps", "cache", "floor", "scaling"])
     chosen = asked.parse_args()
     torch.set_num_threads(1)
-    begin = time.perf_counter()
-    code = library_hash()
+    stored = json.loads(STORED.read_text(encoding="utf-8")) if STORED.exists() else {}
     result: dict[str, Any] = {}
-    if chosen.only in (None, "steps", "cache", "floor"):
-        result["steps"] = steps(chosen.repeats, chosen.at)
-    if chosen.only in (None, "cache"):
-        result["cache"] = cache(result["steps"])
-    if chosen.only in (None, "floor"):
-        result["floor"] = floor(chosen.repeats, result["steps"])
-    if chosen.only in (None, "scaling"):
-        result["scaling"] = scaling(chosen.repeats)
-    result |= provenance("python bench/cone.py --write", code, time.perf_counter() - begin)
-    if chosen.write:
-        (ROOT / "docs" / "cone.json").write_text(dumped(result), encoding="utf-8")
+
+    def timed_steps() -> list[dict[str, Any]]:
+        """Of this run, or else of the stored one: caches and floors are seen beside them."""
+        if "steps" not in result and "steps" not in stored:
+            raise SystemExit("there are no step times yet: run --only steps --write first")
+        return (result if "steps" in result else stored)["steps"]["rows"]
+
+    parts: dict[str, Callable[[], dict[str, Any]]] = {
+        "steps": lambda: {"rows": steps(chosen.repeats, chosen.at)},
+        "cache": lambda: {"rows": cache(timed_steps())},
+        "floor": lambda: floor(chosen.repeats, timed_steps()),
+        "scaling": lambda: {"rows": scaling(chosen.repeats)},
+    }
+    for name in parts if chosen.only is None else [chosen.only]:
+        begin, code = time.perf_counter(), library_hash()
+        found = parts[name]()
+        command = f"python bench/cone.py --only {name} --repeats {chosen.repeats} --write"
+        result[name] = found | provenance(command, code, time.perf_counter() - begin)
+        if chosen.write:
+            # Each part as soon as it is done: together they take the better part of an hour.
+            STORED.write_text(dumped(stored | result), encoding="utf-8")
     if chosen.json:
         print(json.dumps(result, indent=1))
         return
-    for part in ("steps", "cache", "floor", "scaling"):
-        if part in result:
-            found = result[part]
-            table = found["rows"] if isinstance(found, dict) else found
-            measured = {k: v for k, v in found.items() if k != "rows"} if isinstance(found, dict) else ""
-            print(f"\n{part} {measured}")
-            for row in table:
-                print("  " + "  ".join(f"{name}: {value}" for name, value in row.items()))
+    for name, found in result.items():
+        measured = {k: v for k, v in found.items() if "/s" in k}
+        print(f"\n{name} {measured or ''}")
+        for row in found["rows"]:
+            print("  " + "  ".join(f"{what}: {value}" for what, value in row.items()))
 
 
 if __name__ == "__main__":

@@ -252,3 +252,35 @@ def test_claims_with_other_answers_each_have_the_loss_of_their_own() -> None:
         (alone,) = fit_many([alignment], [own], seed=3, settings=settings)
         assert angle(found, alone) < 1e-6
         assert found.history["loss"][0] == pytest.approx(alone.history["loss"][0])
+
+
+@pytest.mark.parametrize("cone", [False, True])
+def test_answers_that_are_not_finite_are_found_before_the_fit(
+    cone: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Where all blocks are sound and the head is not."""
+    if cone:
+        monkeypatch.setattr(prepare_module, "cone_certificate", lambda *_: Certificate(True, ""))
+    model = M.model("llama")
+    with torch.no_grad():
+        model.lm_head.weight[3, 0] = float("nan")
+    algorithm = sums()
+    pairs = cm.counterfactuals(algorithm, 60, seed=1)
+    network = cm.Network(model, M.fitting_tokenizer("llama"), template=M.PROMPT, answers=M.DIGITS)
+    steps: list[int] = []
+
+    def note(step: int, *_: object) -> None:
+        steps.append(step)
+
+    with pytest.raises(cm.errors.EngineError) as caught:
+        fit_many(claims(network, algorithm), [pairs] * 5, seed=0, settings=SETTINGS, progress=note)
+    # Cones are run for bases alone.
+    first = int(np.unique(pairs.base)[0]) if cone else 0
+    assert str(caught.value) == (
+        "the network's clean answers are not finite\n"
+        f"  where:    example {first}\n"
+        "  got:      NaN or infinity in the logits\n"
+        "  expected: finite logits\n"
+        "  do:       run the network on that example alone; the intervention is not at fault"
+    )
+    assert not steps

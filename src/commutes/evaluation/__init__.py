@@ -14,7 +14,7 @@ from commutes.evaluation._answers import (
 from commutes.evaluation._evaluation import DRAWS, Evaluation, evaluate, label_of, measure
 from commutes.evaluation._floors import not_excluded, random_maps
 from commutes.evaluation._looks import look, looks
-from commutes.evaluation._predictions import Bench, behaviour, bench, clean_answers
+from commutes.evaluation._predictions import Bench, behaviour, bench, check_finite_logits, clean_answers
 from commutes.evaluation._rates import GATED, Cell, Change, Worst, cell_rows, is_gated, rate_of
 from commutes.evaluation._scores import answer_scores
 
@@ -37,6 +37,7 @@ __all__ = [
     "bench",
     "candidates_of",
     "cell_rows",
+    "check_finite_logits",
     "clean_answers",
     "evaluate",
     "hits",

@@ -94,20 +94,33 @@ def behaviour(network: Network, pairs: Counterfactuals) -> np.ndarray:
     return answers.match(_unedited(network, inputs, answers).answered, pairs.answers)
 
 
+def check_finite_logits(logits: torch.Tensor, examples: torch.Tensor) -> None:
+    """Refuse clean answers that are not finite.
+
+    Args:
+        logits: # shape: (n, ...)
+        examples: Numbers of the inputs.  # shape: (n,)
+
+    Raises:
+        EngineError: NaN or infinity; the first such example is named.
+    """
+    bad = ~torch.isfinite(logits).flatten(1).all(dim=1)
+    if bool(bad.any()):
+        raise EngineError(
+            "the network's clean answers are not finite",
+            where=f"example {int(examples[int(torch.nonzero(bad)[0])])}",
+            got="NaN or infinity in the logits",
+            expected="finite logits",
+            fix="run the network on that example alone; the intervention is not at fault",
+        )
+
+
 def _unedited(network: Network, inputs: Inputs, answers: Answers) -> Outcome:
     found, chunk = [], network.chunk
     with torch.no_grad():
         for start in range(0, inputs.n, chunk):
             rows = inputs.rows(torch.arange(start, min(start + chunk, inputs.n)))
             logits = forward(network, rows.args, rows.kwargs, taps={})
-            bad = ~torch.isfinite(logits).flatten(1).all(dim=1)
-            if bool(bad.any()):
-                raise EngineError(
-                    "the network's clean answers are not finite",
-                    where=f"example {start + int(torch.nonzero(bad)[0])}",
-                    got="NaN or infinity in the logits",
-                    expected="finite logits",
-                    fix="run the network on that example alone; the intervention is not at fault",
-                )
+            check_finite_logits(logits, torch.arange(start, start + len(logits)))
             found.append(answers.outcome(logits))
     return joined(found)

@@ -12,7 +12,15 @@ import torch
 from commutes.alignment import Alignment, Group
 from commutes.counterfactuals import Counterfactuals
 from commutes.engine import Batch, Featurizer, Prepared, prepare_all
-from commutes.evaluation import Candidates, answers_of, candidates_of, clean_answers, losses
+from commutes.evaluation import (
+    Answers,
+    Candidates,
+    answers_of,
+    candidates_of,
+    check_finite_logits,
+    clean_answers,
+    losses,
+)
 from commutes.features import Parametrisation
 
 Objective = Literal["vocabulary", "answers"]
@@ -126,13 +134,11 @@ def _prepared(
     codes = torch.from_numpy(pairs.expected).to(device)
     # Other networks than language models answer with nothing but their answers, or hardly more.
     candidates = candidates_of(answers) if objective == "answers" and network.language is not None else None
-    # Before the long work: a network whose clean answers are not finite cannot be aligned.
-    clean_answers(ready[0], answers)
     base, source = torch.from_numpy(pairs.base).to(device), torch.from_numpy(pairs.source).to(device)
     weights = {k: p.detach() for k, p in network.module.named_parameters()}
     weights |= {k: b.detach() for k, b in network.module.named_buffers()}
-    return {
-        i: Member(
+    found = [
+        Member(
             alignment,
             pairs,
             one,
@@ -144,8 +150,34 @@ def _prepared(
             codes,
             weights,
         )
-        for i, alignment, one in zip(claims, alignments, ready, strict=True)
-    }
+        for alignment, one in zip(alignments, ready, strict=True)
+    ]
+    _check_clean(found, answers)
+    return dict(zip(claims, found, strict=True))
+
+
+def _check_clean(members: Sequence[Member], answers: Answers) -> None:
+    """Before the long work: a network whose clean answers are not finite cannot be aligned.
+
+    Raises:
+        EngineError: Logits that are not finite; the first such example is named.
+    """
+    cones = [(m.prepared.cone.block, m) for m in members if m.prepared.cone is not None]
+    if not cones:
+        clean_answers(members[0].prepared, answers)
+        return
+    # Behind the last block at which an edit begins the bases' clean runs are short.
+    member = max(cones, key=lambda one: one[0])[1]
+    bases = torch.unique(member.base)
+    maps = member.maps([part.solve(part.start(0)[None].to(bases.device))[0] for part in member.parts], None)
+    prepared = member.prepared
+    with torch.no_grad():
+        for rows in bases.split(prepared.network.batch_size(prepared.inputs)):
+            batch = prepared.batch(rows, torch.full((len(rows), 1), -1, device=rows.device))
+            nothing = [
+                torch.zeros(len(rows), 1, m.shape[2], dtype=torch.bool, device=m.device) for m in member.masks
+            ]
+            check_finite_logits(prepared.logits(batch, maps, nothing), rows)
 
 
 @dataclass(frozen=True, eq=False)
