@@ -57,7 +57,7 @@ def gpt2(*, layers: int = 12, tokens: int = TOKENS) -> cm.Network:
     core.pre_tokenizer = pre_tokenizers.WhitespaceSplit()
     words = transformers.PreTrainedTokenizerFast(tokenizer_object=core, unk_token="0", pad_token="0")
     prompt = " ".join(str(1000 + i) for i in range(tokens - 2))
-    answers = {i: str(i) for i in range(ANSWERS)}
+    answers = {i: f" {i}" for i in range(ANSWERS)}
     return cm.Network(model, words, template=prompt + " {a} {b}", answers=answers, name="GPT-2's shape")
 
 
