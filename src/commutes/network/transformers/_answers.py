@@ -48,19 +48,33 @@ def answer_tokens(
             tokens = _behind(said, value, template, tokenizer)
         else:
             tokens = _in_place(said, value, template, tokenizer, mask)
-        if tokens in found.values():
-            other = next(v for v, t in found.items() if t == tokens)
-            many = "" if len(tokens) == 1 else "s"
-            raise NetworkError(
-                f"two answers are the same token{many}",
-                got=f"{_said(tokenizer, *tokens)} for {other!r} and for {value!r}",
-                expected=f"{'other tokens' if many else 'a token of its own'} for every output value",
-            )
+        _check_own(tokens, value, found, vocabulary, tokenizer)
         found[value] = tokens
     _check_lengths(found, given, tokenizer)
     if mask is None:
         _check_blanks(found, given, template, tokenizer)
     return found
+
+
+def _check_own(
+    tokens: Ids, value: Hashable, found: Mapping[Hashable, Ids], vocabulary: int, tokenizer: Any
+) -> None:
+    if max(tokens) >= vocabulary:
+        raise NetworkError(
+            "an answer has a token that the model does not know",
+            where=f"answer {value!r}",
+            got=_said(tokenizer, *tokens),
+            expected=f"tokens from 0 to {vocabulary - 1}",
+            fix="answer with other words; or, after adding tokens, call model.resize_token_embeddings(len(tokenizer))",
+        )
+    if tokens in found.values():
+        other = next(v for v, t in found.items() if t == tokens)
+        many = "" if len(tokens) == 1 else "s"
+        raise NetworkError(
+            f"two answers are the same token{many}",
+            got=f"{_said(tokenizer, *tokens)} for {other!r} and for {value!r}",
+            expected=f"{'other tokens' if many else 'a token of its own'} for every output value",
+        )
 
 
 def spelt(answers: Mapping[Any, Spelt] | Sequence[Hashable]) -> dict[Hashable, str]:

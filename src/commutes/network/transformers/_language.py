@@ -175,8 +175,9 @@ def language(
     words = _words(template, tokenizer)
     masked = _mask(model, words, tokenizer)
     body = anatomy(model, last_only=masked is None)
-    _check_vocabulary(model, tokenizer, body.vocabulary)
-    prompt = Prompt(words, tokenizer, body.window, -1, start=body.start)
+    rows = min(model.get_input_embeddings().weight.shape[0], body.vocabulary)
+    _check_vocabulary(model, tokenizer, rows)
+    prompt = Prompt(words, tokenizer, body.window, -1, start=body.start, rows=rows)
     if masked is not None:
         prompt = replace(
             prompt,
@@ -185,7 +186,7 @@ def language(
             length=str(words).count(masked),
         )
     prompt.check()
-    tokens = answer_tokens(answers, words, tokenizer, mask=masked, vocabulary=body.vocabulary)
+    tokens = answer_tokens(answers, words, tokenizer, mask=masked, vocabulary=rows)
     length = max(map(len, tokens.values()), default=prompt.length)
     if masked is not None and length != prompt.length:
         raise NetworkError(
@@ -210,16 +211,22 @@ def _check_tokenizer(tokenizer: Any) -> None:
         )
 
 
-def _check_vocabulary(model: Any, tokenizer: Any, logits: int) -> None:
-    rows = min(model.get_input_embeddings().weight.shape[0], logits)
-    known = len(tokenizer)
-    if not known <= rows <= known + _PADDING:
-        raise NetworkError(
-            "the tokenizer is of another vocabulary than the model",
-            got=f"{known:,} tokens in the tokenizer, {rows:,} in the model",
-            expected="the tokenizer that the model was trained with",
-            fix="load both from one name; after adding tokens call model.resize_token_embeddings(len(tokenizer))",
-        )
+def _check_vocabulary(model: Any, tokenizer: Any, rows: int) -> None:
+    """Refuse a tokenizer of another size than the model's embedding.
+
+    Tokens that were added may lie beyond it, such as Gemma 3's for images, which its small models do not know: a
+    prompt that has one is refused when it is read. None that a tokenizer was made with may.
+    """
+    beyond = [i for i in tokenizer.get_vocab().values() if i >= rows]
+    added = tokenizer.added_tokens_decoder
+    if all(i in added for i in beyond) and rows <= len(tokenizer) + _PADDING:
+        return
+    raise NetworkError(
+        "the tokenizer is of another vocabulary than the model",
+        got=f"{len(tokenizer):,} tokens in the tokenizer, {rows:,} in the model",
+        expected="the tokenizer that the model was trained with",
+        fix="load both from one name; after adding tokens call model.resize_token_embeddings(len(tokenizer))",
+    )
 
 
 def _words(given: str | Chat, tokenizer: Any) -> Template:

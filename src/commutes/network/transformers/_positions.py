@@ -110,9 +110,11 @@ def token_position(prompt: Prompt, position: int | Meaning | None) -> TokenPosit
     Raises:
         SiteError: Words that are no position, a slot that is not in the template or occurs twice.
     """
-    parts = [position] if isinstance(position, int | str) else position
-    if parts is None:
+    if position is None:
         return TokenPosition(prompt, (_EVERY,))
+    # What is no list is looked at as one of its own, and refused below if it is neither a number nor a word.
+    several = isinstance(position, Sequence) and not isinstance(position, str | bytes)
+    parts: Sequence[object] = position if several else [position]
     spec: list[str | int] = []
     for part in parts:
         if isinstance(part, bool) or not isinstance(part, int | str):

@@ -48,6 +48,8 @@ class Prompt:
     """Tokens of an answer: as many masks stand side by side, or all but the last are fed behind the prompt."""
     start: int | None = 0
     """Position of a prompt's first token; None for a model that is given no positions."""
+    rows: int | None = None
+    """Tokens that the model knows; None where that is not known."""
 
     @property
     def fed(self) -> int:
@@ -98,6 +100,9 @@ class Prompt:
         """Tokens padded on the left, which of them count, and positions that padding does not shift."""
         length = max(map(len, rows))
         pad = self.tokenizer.pad_token_id or 0
+        if self.rows is not None and pad >= self.rows:
+            # A token for padding that was added and that the model does not know: what is masked may be any.
+            pad = 0
         ids = torch.tensor([[pad] * (length - len(row)) + list(row) for row in rows])
         real = torch.tensor([[0] * (length - len(row)) + [1] * len(row) for row in rows])
         fed = {"input_ids": ids, "attention_mask": real}
@@ -114,6 +119,15 @@ class Prompt:
                 got=f"{len(tokens.ids)} tokens" + (f" and {self.fed} of the answer" if self.fed else ""),
                 expected=f"1 to {self.window or 'any number of'} tokens",
                 fix="shorten the template",
+            )
+        beyond = [i for i in tokens.ids if self.rows is not None and i >= self.rows]
+        if beyond:
+            raise NetworkError(
+                "a prompt has a token that the model does not know",
+                where=where,
+                got=f"{self.tokenizer.convert_ids_to_tokens(beyond[0])!r} ({beyond[0]})",
+                expected=f"tokens from 0 to {self.rows - 1}" if self.rows else None,
+                fix="leave it out; or, after adding tokens, call model.resize_token_embeddings(len(tokenizer))",
             )
         if self.mask is not None:
             self._check_masks(tokens, where)
