@@ -73,7 +73,7 @@ def test_weights_that_are_not_in_memory() -> None:
 
 def test_a_model_that_does_not_run_on_tokens_alone() -> None:
     class Odd(hf.GPT2LMHeadModel):
-        def forward(self, input_ids: Any, pictures: Any = None, **named: Any) -> Any:
+        def forward(self, input_ids: Any, pictures: Any = None, **named: Any) -> Any:  # type: ignore[override]
             if pictures is None:
                 raise KeyError("pictures\nand more")
             return super().forward(input_ids, **named)

@@ -113,8 +113,9 @@ def token_position(prompt: Prompt, position: int | Meaning | None) -> TokenPosit
     if position is None:
         return TokenPosition(prompt, (_EVERY,))
     # What is no list is looked at as one of its own, and refused below if it is neither a number nor a word.
-    several = isinstance(position, Sequence) and not isinstance(position, str | bytes)
-    parts: Sequence[object] = position if several else [position]
+    parts: Sequence[object] = [position]
+    if isinstance(position, Sequence) and not isinstance(position, str | bytes):
+        parts = position
     spec: list[str | int] = []
     for part in parts:
         if isinstance(part, bool) or not isinstance(part, int | str):
