@@ -15,7 +15,7 @@ from commutes.engine._layout import SiteLayout, layouts
 from commutes.engine._padding import check_padding
 from commutes.engine._prepared import Cone, Prepared, check_finite
 from commutes.engine._resume import resume_block, shared_block
-from commutes.network import Inputs, Moment, Network, Place, Site, state_of
+from commutes.network import Inputs, Moment, Network, Place, Site, address, state_of
 
 # Bytes that cached activations may take, unless the caller says otherwise; beyond it they are recomputed.
 BUDGET = 2**30
@@ -83,6 +83,9 @@ def prepare_all(
         for site, found in kept.items():
             check_finite(found, site, roles[1])
         budget -= needed
+    module = network.module
+    named = (*module.named_parameters(remove_duplicate=False), *module.named_buffers(remove_duplicate=False))
+    own = {name: address(tensor) for name, tensor in named}
     prepared = [
         Prepared(
             network,
@@ -92,6 +95,7 @@ def prepare_all(
             kept,
             source_row.to(network.device),
             state,
+            own,
         )
         for sites in alternatives
     ]

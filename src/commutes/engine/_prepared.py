@@ -15,7 +15,7 @@ from commutes.engine._interchange import Featurizer, SiteEdit, interchange
 from commutes.engine._kept import Kept
 from commutes.engine._layout import SiteLayout
 from commutes.errors import EngineError
-from commutes.network import Inputs, Network, Site, State, hooked, state_of
+from commutes.network import Inputs, Network, Site, State, address, hooked, state_of
 
 
 class Batch(NamedTuple):
@@ -58,6 +58,8 @@ class Prepared:
     """Where in `sources` each input is.  # shape: (m,)"""
     state: State
     """The network's module when it was prepared."""
+    own: Mapping[str, int]
+    """Addresses of its weights, by name."""
     cone: Cone | None = None
     """Where edited runs start in a causal decoder; None in other networks, and in those that failed the test."""
     block: int | None = None
@@ -138,7 +140,8 @@ class Prepared:
             batch: What `batch` returned.
             featurizers: One map per site, in the order of `plan`.
             masks: One (n, slots, k) table per site: which coordinate comes from which source.
-            weights: Parameters to run with instead of the module's own.
+            weights: Parameters to run with instead of the module's own; the sources' states stay as they are. With
+                others than its own a causal decoder runs whole.
             columns: Of the logits; all by default.
 
         Raises:
@@ -146,8 +149,30 @@ class Prepared:
         """
         return logits_together([Edited(self, batch, featurizers, masks, weights)], columns=columns)[0]
 
+    def whole(
+        self,
+        batch: Batch,
+        featurizers: Sequence[Featurizer],
+        masks: Sequence[torch.Tensor],
+        *,
+        weights: Weights | None = None,
+        columns: torch.Tensor | None = None,
+    ) -> torch.Tensor:
+        """`logits` by a run of every block at every position, from the inputs on: nothing of the bases is kept."""
+        inputs = self.inputs.rows(batch.base)
+        edits = self._edits(batch, featurizers, masks)
+        return interchange(self.network, inputs.args, inputs.kwargs, edits, weights=weights, columns=columns)
+
+    def has(self, weights: Weights | None) -> bool:
+        """Whether these are the network's own weights, of which no gradient is asked."""
+        return weights is None or not any(
+            tensor.requires_grad or self.own.get(name) != address(tensor) for name, tensor in weights.items()
+        )
+
     def _logits(self, run: Edited, columns: torch.Tensor | None) -> torch.Tensor:
-        """Of a run that is no cone."""
+        """Of a run that is no cone, or cannot be one with the weights that it is given."""
+        if self.cone is not None:
+            return self.whole(*run[1:4], weights=run.weights, columns=columns)
         batch, edits = run.batch, self._edits(*run[1:4])
         start = None if self.block is None else Resume(self.block, batch.state[0])
         return interchange(
@@ -196,7 +221,7 @@ class Edited(NamedTuple):
     featurizers: Sequence[Featurizer]
     masks: Sequence[torch.Tensor]
     weights: Weights | None = None
-    """For runs that are no cones; a cone's weights are its network's own."""
+    """Others than the network's own make a run that would be a cone a whole one."""
 
 
 def logits_together(runs: Sequence[Edited], *, columns: torch.Tensor | None = None) -> list[torch.Tensor]:
@@ -212,7 +237,7 @@ def logits_together(runs: Sequence[Edited], *, columns: torch.Tensor | None = No
     found: dict[int, torch.Tensor] = {}
     for i, run in enumerate(runs):
         cone = run.prepared.cone
-        if cone is None:
+        if cone is None or not run.prepared.has(run.weights):
             found[i] = run.prepared._logits(run, columns)
         else:
             shared.setdefault((id(cone.kept), cone.start), []).append(i)

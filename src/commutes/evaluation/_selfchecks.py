@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+import numpy as np
 import torch
 
 from commutes.alignment import Alignment
@@ -26,19 +27,28 @@ from commutes.stats import Rate, rate
 # Inputs that the self-checks run: enough to meet every branch, few enough to cost nothing.
 INPUTS = 64
 
+# Pairs of every swapped set that are run whole beside the way in which all of them are run.
+BESIDE = 8
+
 # How far an edited run that takes nothing may be from one without edits, relative to the largest logit.
 ROUNDING = 1e-4
+
+# How far runs of other shapes may be from one another by rounding, relative to the largest logit: products of a few
+# rows are summed in another order than those of many. Of types of fewer digits so many units of their precision.
+_SAME, _FEW_UNITS = {torch.float64: 1e-10, torch.float32: ROUNDING}, 8
 
 
 def self_checks(alignment: Alignment, bench: Bench) -> dict[str, float | Rate | None]:
     """Swapping a base with itself changes nothing; a full swap of what `read` selects gives the source's answer.
 
     Returns:
-        "base onto itself": largest change of a logit, which must be 0. "whole swap of what is read": share of
-        pairs in which the answer is the source's clean answer, which must be 1.
+        "base onto itself": largest change of a logit, which must be 0. "edited runs beside whole ones": how far any
+        logit is from that of a whole run, where what is measured is run as it is measured, on some pairs of every
+        swapped set and with bases as their own sources. "whole swap of what is read": share of pairs in which the
+        answer is the source's clean answer, which must be 1.
 
     Raises:
-        EngineError: Swapping a base with itself changed a logit.
+        EngineError: Swapping a base with itself changed a logit, or runs as they are measured are not whole runs.
     """
     change = identity_change(alignment, bench.prepared, alignment.featurizers)
     if change != 0:
@@ -49,7 +59,60 @@ def self_checks(alignment: Alignment, bench: Bench) -> dict[str, float | Rate | 
             expected="no change, bit for bit",
             fix="the featurizer does not give back what it read: fit again or report the map",
         )
-    return {"base onto itself": change, "whole swap of what is read": whole_swap(bench)}
+    return {
+        "base onto itself": change,
+        "edited runs beside whole ones": beside_whole_runs(bench, alignment.featurizers),
+        "whole swap of what is read": whole_swap(bench),
+    }
+
+
+def beside_whole_runs(bench: Bench, featurizers: tuple[Featurizer, ...]) -> float:
+    """Largest difference of a logit between runs as they are measured and whole ones, by whichever way they are run.
+
+    Bases as their own sources are compared with runs without edits, too: there a map may round more.
+
+    Raises:
+        EngineError: More than rounding.
+    """
+    prepared, pairs = bench.prepared, bench.pairs
+    own = torch.arange(min(INPUTS, prepared.network.batch_size(prepared.inputs), prepared.inputs.n))
+    every = [torch.ones(len(own), 1, m.shape[-1], dtype=torch.bool, device=m.device) for m in bench.masks]
+    with torch.no_grad():
+        rows = prepared.inputs.rows(own)
+        clean = forward(prepared.network, rows.args, rows.kwargs, taps={})
+        batch = prepared.batch(own, own.unsqueeze(1))
+        found, whole = (run(batch, featurizers, every) for run in (prepared.logits, prepared.whole))
+        worst = _gap(found, whole, prepared, "bases as their own sources")
+        if not any(place.source_position is not None for site in prepared.plan for place in site.places):
+            _gap(found, clean, prepared, "bases as their own sources beside no edit", least=ROUNDING)
+        for number, swap in enumerate(pairs.swaps):
+            chosen = np.nonzero(pairs.swap == number)[0][:BESIDE]
+            if not len(chosen):
+                continue
+            masks = [mask[chosen] for mask in bench.masks]
+            sources = torch.from_numpy(pairs.source[chosen])
+            batch = prepared.batch(torch.from_numpy(pairs.base[chosen]), sources)
+            found = prepared.logits(batch, featurizers, masks)
+            whole = prepared.whole(batch, featurizers, masks)
+            worst = max(worst, _gap(found, whole, prepared, f"{swap.label}, {len(chosen)} pairs"))
+    return worst
+
+
+def _gap(
+    found: torch.Tensor, expected: torch.Tensor, prepared: Prepared, which: str, *, least: float = 0.0
+) -> float:
+    gap = float((found - expected).abs().max())
+    share = _SAME.get(expected.dtype, _FEW_UNITS * torch.finfo(expected.dtype).eps)
+    allowed = max(share, least) * (1 + float(expected.abs().max()))
+    if not gap <= allowed:
+        raise EngineError(
+            "edited runs are not what whole runs are",
+            where=f"{prepared.network.name}, {prepared.route}; {which}",
+            got=f"a logit that differs by {gap:.3g}",
+            expected=f"at most {allowed:.3g}, which is rounding",
+            fix="report it with the model's class and configuration: this way of running should have been refused",
+        )
+    return gap
 
 
 def identity_change(alignment: Alignment, prepared: Prepared, featurizers: tuple[Featurizer, ...]) -> float:

@@ -5,7 +5,7 @@ from commutes.network._inputs import Inputs
 from commutes.network._mlp import MLP, mlp_by_hand
 from commutes.network._network import CHUNK, PROMPTS, TOKENS, ModuleCall, Network
 from commutes.network._site import Moment, Place, Position, Site
-from commutes.network._state import State, hooked, hooks_of, state_of
+from commutes.network._state import State, address, hooked, hooks_of, state_of
 from commutes.network._train import train, train_many
 
 __all__ = [
@@ -21,6 +21,7 @@ __all__ = [
     "Position",
     "Site",
     "State",
+    "address",
     "draw_inputs",
     "examples",
     "hooked",

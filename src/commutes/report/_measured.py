@@ -35,7 +35,7 @@ __all__ = [
 INDENT = "  "
 _SHORT = {"do nothing": "nothing", "best constant": "constant", "random subspace": "random"}
 # Self-checks that are a largest difference of a logit; the others are shares.
-_DIFFERENCES = ("base onto itself", "pyvene beside this engine")
+_DIFFERENCES = ("base onto itself", "edited runs beside whole ones", "pyvene beside this engine")
 _FLOOR_WORDS = {
     "do nothing": "the base's own answer",
     "best constant": "the commonest expected answer",
