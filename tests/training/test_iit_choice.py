@@ -60,6 +60,18 @@ def test_a_network_that_training_only_harms_stays_as_it_was(algorithm, left_only
     assert np.isin(train.input_ids, harmed.alignment.fitted_ids).all()
 
 
+def test_a_step_is_not_chosen_by_what_was_not_asked_for(algorithm):
+    train, select, _ = parts(algorithm, "left", n=800)
+    claim = neurons(network(), algorithm, left=[0, 1])
+    settings = IIT(interchange=0.0, steps=80, batch=128, lr=2e-2, every=20)
+    history = train_network(claim, train, seed=0, settings=settings, select=select).history
+    curves = {name: dict(map(tuple, curve)) for name, curve in history["selection"].items()}
+    best = max(curves["behaviour"].values())
+    assert curves["behaviour"][history["chosen_step"]] == best > 0.9
+    # By the worst cell it would have been another one.
+    assert curves["interchange"][history["chosen_step"]] < curves["interchange"][0]
+
+
 def test_strictness_is_among_what_a_step_is_chosen_by(algorithm):
     train, select, _ = parts(algorithm, "left", "right", n=800)
     claim = neurons(network(), algorithm, left=[0, 1], right=[2, 3])

@@ -66,7 +66,7 @@ def train_network(
         seed: Of the batches, and of what the strict term takes.
         settings: Weights of the terms, steps, rates.
         select: Interventions on other inputs, on which the step is chosen, the untrained network being step 0: by the
-            worst of worst cell, behaviour and, where the strict term has a weight, strictness; of equally good steps
+            lowest of worst cell, behaviour and strictness, as far as their terms have a weight; of equally good steps
             the latest. Without it the last step is taken.
         progress: Called with (step, steps, figures).
 

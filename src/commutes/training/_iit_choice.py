@@ -24,12 +24,8 @@ class Score:
     """Distinct inputs that are answered as the algorithm does, without intervention."""
     strict: float | None
     """Bases whose answer stays in the sense of the strict term; None where that has no weight."""
-
-    @property
-    def worst(self) -> float:
-        """What a step is chosen by."""
-        shares = (self.interchange, self.behaviour, self.strict)
-        return min(share for share in shares if share is not None)
+    worst: float
+    """What a step is chosen by: the lowest of those whose terms have a weight."""
 
 
 def score(
@@ -54,7 +50,14 @@ def score(
     if settings.strict:
         resampled = Resampling(claim, pairs, seed=seed)
         strict = (resampled.joint() if settings.strictness == "joint" else resampled.one()).rate
-    return Score(min(float(hits[rows].mean()) for rows in gated), float(found.right.mean()), strict)
+    shares = {
+        "interchange": min(float(hits[rows].mean()) for rows in gated),
+        "behaviour": float(found.right.mean()),
+        "strict": strict,
+    }
+    # A step is not chosen by what was not asked for: a network that says one thing only has half of a cell right.
+    asked = [share for name, share in shares.items() if share is not None and settings.weights[name]]
+    return Score(**shares, worst=min(asked))
 
 
 def about(alignment: Alignment, network: Network) -> Alignment:
