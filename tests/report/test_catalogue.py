@@ -60,7 +60,7 @@ def test_what_each_level_requires():
     assert listed == {
         "R0": [],
         "R1": ["A1", "A3"],
-        "R2": ["A2", "A6", "A9", "B1", "B2"],
+        "R2": ["A2", "A5", "A6", "A9", "B1", "B2"],
         "R3": ["A4", "C1", "C3", "C8", "D4 or D1", "D6"],
         "R4": ["E1", "E2", "A7", "C9", "E3"],
         "R5": ["E5", "E4"],

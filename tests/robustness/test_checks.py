@@ -16,11 +16,12 @@ from commutes.robustness._a3_adequacy import adequacy_of
 from commutes.robustness._a9_reach import edit_sizes
 from commutes.robustness._multiplicity import corrected
 from commutes.stats import Answer
+from commutes.stats import rate as rate_of
 from tests.planted import EQUALITY, Rotated, equality, exact, joined, neurons, planted, settled
 
 from .cases import case_of, measured, of
 
-A1, A2, A3, A6, A9, B1, B2 = (CHECKS[name] for name in ("A1", "A2", "A3", "A6", "A9", "B1", "B2"))
+A1, A2, A3, A5, A6, A9, B1, B2 = (CHECKS[name] for name in ("A1", "A2", "A3", "A5", "A6", "A9", "B1", "B2"))
 
 
 @pytest.fixture(scope="module")
@@ -48,7 +49,7 @@ def learnt():
 
 
 def test_the_checks_run_cheapest_first():
-    assert list(CHECKS) == ["A3", "A1", "A2", "A9", "A6", "B1", "B2"]
+    assert list(CHECKS) == ["A3", "A1", "A2", "A9", "A6", "B1", "A5", "B2"]
 
 
 # A1
@@ -394,6 +395,52 @@ def test_a_network_that_cannot_be_initialised_again_is_vacuous():
     found = B1(case_of(claim, counterfactuals(algorithm, 200, swap=["left"], seed=0)))
     assert found.answer is Answer.VACUOUS
     assert "parameters scale in a module without reset_parameters()" in found.reason
+
+
+# A5
+
+
+def test_a_map_that_untrained_networks_withstand_is_not_too_powerful(complete, sampled, learnt):
+    for case, family in ((complete, "neurons"), (sampled, "neurons"), (learnt, "a rotation")):
+        found = A5(case)
+        assert found.answer is Answer.SUPPORTED
+        assert found.figures["family"] == family
+        floor = max(case.evaluation.floors[name].rate for name in ("do nothing", "best constant"))
+        assert found.figures["limit"] == pytest.approx(floor + 0.6 * (1 - floor))
+        assert found.figures["null"] == B1(case).figures["null"]
+
+
+def reaching(case, share):
+    """The same case, with untrained networks that reach this share of the test pairs."""
+    hits = np.arange(len(case.test)) < round(share * len(case.test))
+    found = [
+        replace(r, hits=hits, overall=rate_of(hits, case.test.members, census=case.test.complete))
+        for r in case.untrained()
+    ]
+    return replace(case, untrained=lambda: found)
+
+
+def test_a_map_that_aligns_untrained_networks_is_refuted_in_words(sampled):
+    found = A5(reaching(sampled, 0.99))
+    assert found.answer is Answer.REFUTED
+    assert found.refuted_at(0.05)
+    assert found.sentence.startswith(
+        "networks that were never trained are aligned by neurons as well: what is reached here says nothing about this "
+        "network: .990 ["
+    )
+    assert "of the way from" in found.sentence
+
+
+def test_a_map_near_the_limit_is_inconclusive_and_below_it_supported(sampled):
+    limit = A5(sampled).figures["limit"]
+    assert A5(reaching(sampled, limit)).answer is Answer.INCONCLUSIVE
+    assert A5(reaching(sampled, limit - 0.1)).answer is Answer.SUPPORTED
+
+
+def test_without_refits_that_say_something_there_is_no_capacity(sampled):
+    assert A5(replace(sampled, refits=4)).answer is Answer.NOT_RUN
+    right = [replace(r, accuracy=1.0) for r in sampled.untrained()]
+    assert A5(replace(sampled, untrained=lambda: right)).answer is Answer.VACUOUS
 
 
 # B2

@@ -12,7 +12,7 @@ from commutes.evaluation._answers import (
     losses,
 )
 from commutes.evaluation._evaluation import DRAWS, Evaluation, evaluate, label_of, measure
-from commutes.evaluation._floors import not_excluded, random_maps
+from commutes.evaluation._floors import RANDOM, not_excluded, random_maps
 from commutes.evaluation._looks import look, looks
 from commutes.evaluation._predictions import Bench, behaviour, bench, check_finite_logits, clean_answers
 from commutes.evaluation._rates import GATED, Cell, Change, Worst, cell_rows, is_gated, rate_of
@@ -22,6 +22,7 @@ __all__ = [
     "DRAWS",
     "GATED",
     "OTHER",
+    "RANDOM",
     "Among",
     "Answers",
     "Bench",

@@ -54,7 +54,7 @@ LEVELS: tuple[Level, ...] = (
     ),
     Level(
         "R2", "controls", "swapping the aligned coordinates makes the network answer as the algorithm says",
-        "control", _each("A2 A6 A9 B1 B2"),
+        "control", _each("A2 A5 A6 A9 B1 B2"),
     ),
     Level(
         "R3", "mediates", "the network is consistent with the mechanism that the algorithm describes",
@@ -118,7 +118,7 @@ def level_of(answers: Mapping[str, str]) -> tuple[str, tuple[str, ...]]:
     could be had without it; R5 needs in addition that no gate is left vacuous.
 
     >>> level_of({"A1": "supported", "A3": "supported", "A2": "refuted"})
-    ('R1', ('A2', 'A6', 'A9', 'B1', 'B2'))
+    ('R1', ('A2', 'A5', 'A6', 'A9', 'B1', 'B2'))
     """
     words = settled(answers)
     for below, level in pairwise(LEVELS):

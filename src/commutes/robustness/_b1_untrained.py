@@ -16,20 +16,9 @@ LEAST = 5
 def untrained(case: Case) -> Outcome:
     """The same steps, starts and selection on re-initialised networks, measured on the same test pairs."""
     least, target = case.thresholds.over_untrained, case.thresholds.target
-    if case.refits < LEAST:
-        reason = f"{case.refits} refits were asked for; at least {LEAST} are needed"
-        return Outcome(Answer.NOT_RUN, reason, reason=reason)
-    try:
-        found = case.untrained()
-    except NetworkError as error:  # raised before any fit: parameters that no module knows how to reset
-        return Outcome(
-            Answer.VACUOUS, "the network cannot be re-initialised", reason=f"{error.what}: {error.got}"
-        )
-    behaving = [r for r in found if r.accuracy >= case.thresholds.behaviour]
-    if behaving:
-        reason = f"{len(behaving)} of {len(found)} re-initialised networks still answer as the algorithm does"
-        return Outcome(Answer.VACUOUS, "re-initialising leaves the behaviour as it was", reason=reason)
-
+    found = nulls(case)
+    if isinstance(found, Outcome):
+        return found
     null = null_interval(found, ALPHA)
     difference = gap(case.evaluation.overall, null)
 
@@ -56,6 +45,24 @@ def untrained(case: Case) -> Outcome:
         forward_passes=sum(len(r.test) + r.forward_passes for r in found),
         refuted_at=refuted_at,
     )
+
+
+def nulls(case: Case) -> list[Refit] | Outcome:
+    """Refits on untrained networks, or why there are none that say anything."""
+    if case.refits < LEAST:
+        reason = f"{case.refits} refits were asked for; at least {LEAST} are needed"
+        return Outcome(Answer.NOT_RUN, reason, reason=reason)
+    try:
+        found = case.untrained()
+    except NetworkError as error:  # raised before any fit: parameters that no module knows how to reset
+        return Outcome(
+            Answer.VACUOUS, "the network cannot be re-initialised", reason=f"{error.what}: {error.got}"
+        )
+    behaving = [r for r in found if r.accuracy >= case.thresholds.behaviour]
+    if behaving:
+        reason = f"{len(behaving)} of {len(found)} re-initialised networks still answer as the algorithm does"
+        return Outcome(Answer.VACUOUS, "re-initialising leaves the behaviour as it was", reason=reason)
+    return found
 
 
 def _weaker(difference: Interval, null: Interval, least: float, target: float) -> Answer:

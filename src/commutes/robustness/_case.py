@@ -33,6 +33,8 @@ class Thresholds:
     """How much better the fitted inputs may do than the held-out ones."""
     reach: float = 0.50
     """Share of effective pairs whose edit is larger than that of a placebo pair; chance is one half."""
+    capacity: float = 0.60
+    """How far, from the floor to 1, the same fit may get on untrained networks."""
     over_untrained: float = 0.20
     """Gap to refits on untrained networks."""
     selectivity: float = 0.20
