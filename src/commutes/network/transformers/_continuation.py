@@ -12,6 +12,7 @@ import torch
 from torch import nn
 
 from commutes.network._probe import check_mode
+from commutes.network._state import address, changes, contents, hooks_of
 
 Ids = tuple[int, ...]
 
@@ -32,7 +33,7 @@ class Continuation:
         self.count = count
         self._model = model
         self._options = {name: 1 if name == "logits_to_keep" else value for name, value in options.items()}
-        self._weights: list[tuple[int, int]] = []
+        self._known: tuple[object, ...] = ()
         self._kept: dict[Ids, Ids] = {}
 
     def around(self, model: nn.Module) -> Continuation:
@@ -56,11 +57,15 @@ class Continuation:
         return answer
 
     def _forget_what_is_old(self) -> None:
-        """A model that was trained since goes on in another way: tensors count how often they were written into."""
+        """A model that was trained since, or has other hooks, goes on in another way.
+
+        Tensors count how often they were written into, but not what is written through `.data`, and addresses are given
+        anew: so their values are looked at as well.
+        """
         tensors = (*self._model.parameters(), *self._model.buffers())
-        weights = [(t.data_ptr(), 0 if t.is_inference() else t._version) for t in tensors]
-        if weights != self._weights:
-            self._weights, self._kept = weights, {}
+        now = (hooks_of(self._model), [(address(t), changes(t)) for t in tensors], contents(tensors))
+        if now != self._known:
+            self._known, self._kept = now, {}
 
     def _run(self, rows: Sequence[Ids]) -> dict[Ids, Ids]:
         """Prompts of one length together: nothing is padded, so that none depends on the others beside it."""

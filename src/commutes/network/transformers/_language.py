@@ -22,6 +22,7 @@ from commutes.network.transformers._places import Head, head_count, hook_of, is_
 from commutes.network.transformers._positions import Meaning, token_position
 from commutes.network.transformers._prompt import Prompt, Tokens, tokenised
 from commutes.network.transformers._template import Template, template, with_slots
+from commutes.network.transformers._version import check_version
 
 # Rows of an embedding beyond the tokenizer's tokens: models pad to a multiple, of at most so many.
 _PADDING = 1024
@@ -85,10 +86,9 @@ class Language:
             NetworkError: A prompt beyond the context window, with a part that the tokenizer does not know, or with
                 a value at its end into which an answer grows.
         """
-        filled = self.prompt.template.fill(values)
-        found = self.prompt.read(filled)
+        found = self.prompt.tokens(values)
         if self.joins is not None:
-            self.joins.check(found, filled)
+            self.joins.check(found, self.prompt.template.fill(values))
         return found
 
     def around(self, model: nn.Module) -> Language:
@@ -164,6 +164,7 @@ def language(
     Raises:
         NetworkError: Parts that do not fit together.
     """
+    check_version()
     _check_tokenizer(tokenizer)
     if template is None or answers is None:
         raise NetworkError(
@@ -175,8 +176,8 @@ def language(
     words = _words(template, tokenizer)
     masked = _mask(model, words, tokenizer)
     body = anatomy(model, last_only=masked is None)
-    rows = min(model.get_input_embeddings().weight.shape[0], body.vocabulary)
-    _check_vocabulary(model, tokenizer, rows)
+    rows = min(cast("Any", model).get_input_embeddings().weight.shape[0], body.vocabulary)
+    _check_vocabulary(tokenizer, rows)
     prompt = Prompt(words, tokenizer, body.window, -1, start=body.start, rows=rows)
     if masked is not None:
         prompt = replace(
@@ -211,7 +212,7 @@ def _check_tokenizer(tokenizer: Any) -> None:
         )
 
 
-def _check_vocabulary(model: Any, tokenizer: Any, rows: int) -> None:
+def _check_vocabulary(tokenizer: Any, rows: int) -> None:
     """Refuse a tokenizer of another size than the model's embedding.
 
     Tokens that were added may lie beyond it, such as Gemma 3's for images, which its small models do not know: a

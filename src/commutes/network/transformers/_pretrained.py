@@ -11,6 +11,7 @@ import torch
 from commutes.errors import NetworkError
 from commutes.network.transformers._placement import check_devices, check_dtype
 from commutes.network.transformers._quantised import check_configuration
+from commutes.network.transformers._version import check_version
 
 if TYPE_CHECKING:
     from commutes.network._network import Network
@@ -29,6 +30,7 @@ def pretrained(
         NetworkError: Not to be had, not without running code of its own, with quantised weights, of a type that is
             none, or on a device that is not there.
     """
+    check_version()
     check_dtype(dtype, name)
     check_devices(device_map, name)
     from transformers import AutoConfig, AutoModelForCausalLM, AutoModelForMaskedLM, AutoTokenizer

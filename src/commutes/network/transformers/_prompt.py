@@ -10,6 +10,7 @@ import numpy as np
 import torch
 
 from commutes.errors import NetworkError
+from commutes.network._inputs import Columns
 from commutes.network.transformers._template import Filled, Template
 
 
@@ -57,12 +58,14 @@ class Prompt:
         return 0 if self.mask is not None else self.length - 1
 
     def tokens(self, values: Mapping[str, np.ndarray]) -> list[Tokens]:
-        """The prompts as tokens, not padded.
+        """The prompts as tokens, not padded; of encoded inputs they are found once.
 
         Raises:
             NetworkError: A prompt beyond the context window, one that the tokenizer ends with a token of its own,
                 or one with a part that the tokenizer does not know.
         """
+        if isinstance(values, Columns):
+            return values.once(self, lambda: self.read(self.template.fill(values)))
         return self.read(self.template.fill(values))
 
     def read(self, filled: Sequence[Filled]) -> list[Tokens]:
