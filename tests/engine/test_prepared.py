@@ -6,9 +6,11 @@ import numpy as np
 import pytest
 import torch
 
-from commutes.engine import BUDGET, Prepared, prepare
+from commutes.engine import BUDGET, Prepared, prepare, prepare_all
 from commutes.errors import EngineError, NetworkError, SiteError
 from commutes.features import Neurons, rotation
+from commutes.network.transformers import _prompt
+from tests.network.transformers import models as M
 
 from . import nets
 from .nets import Case
@@ -188,3 +190,30 @@ def test_one_map_and_one_mask_for_every_site() -> None:
     batch = ready.batch(*nets.pairs(PAIRS))
     with pytest.raises(ValueError, match="zip"):
         ready.logits(batch, [], [nets.everything(PAIRS, 1)])
+
+
+@pytest.mark.parametrize("budget", [BUDGET, 0])
+def test_prompts_are_tokenised_once(budget: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    """However many sites are in words; beyond the budget once more for the inputs of a batch."""
+    network = M.network("llama")
+    asked: list[int] = []
+    old = _prompt.tokenised
+
+    def counted(tokenizer: Any, filled: Any, *, special: bool) -> Any:
+        asked.append(len(filled))
+        return old(tokenizer, filled, special=special)
+
+    sites = [
+        [network.site("block_output", layer=layer, position=position, source_position="{a[first]}")]
+        for layer in range(3)
+        for position in ("last", "{a[last]}", "{b[last]}", -2)
+    ]
+    values = {"a": np.arange(10, 90), "b": np.arange(90, 10, -1)}
+    monkeypatch.setattr(_prompt, "tokenised", counted)
+    prepared = prepare_all(network, values, sites, budget=budget)
+    assert asked == [80]
+    prepared[0].batch(torch.tensor([3, 3, 5]), torch.tensor([[4], [4], [7]]))
+    assert asked == ([80] if budget else [80, 2])
+    # Of the positions that they were found with.
+    (table,) = prepared[1].positions[sites[1][0]].values()
+    assert table.flatten().tolist() == [2] * 80

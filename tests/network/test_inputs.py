@@ -8,7 +8,7 @@ import torch
 from torch import nn
 
 from commutes.errors import NetworkError
-from commutes.network import Network
+from commutes.network import Columns, Network
 
 
 def _network(encode: Any) -> Network:
@@ -95,3 +95,32 @@ def test_there_must_be_inputs(values: dict[str, list[int]], got: str) -> None:
 def test_an_exception_in_encode_is_the_users() -> None:
     with pytest.raises(KeyError, match="'c'"):
         _network(lambda v: v["c"]).encode(VALUES)
+
+
+def test_what_was_found_out_about_examples_goes_with_them() -> None:
+    asked: list[Columns] = []
+
+    def find() -> list[str]:
+        asked.append(columns)
+        return [f"{a} {b}" for a, b in zip(columns["a"], columns["b"], strict=True)]
+
+    columns = Columns(VALUES)
+    assert columns == VALUES
+    assert columns.once("text", find)[2] == "2 True"
+    part = columns.rows(np.array([3, 1, 1]))
+    assert part.once("text", find) == ["3 True", "1 False", "1 False"]
+    assert part["a"].tolist() == [3, 1, 1]
+    assert len(asked) == 1
+    # Another question, and others' columns.
+    assert columns.once("length", lambda: [1, 2, 3, 4]) == [1, 2, 3, 4]
+    assert Columns(columns).once("text", find) == columns.once("text", find)
+    assert len(asked) == 2
+
+
+def test_inputs_may_forget_it() -> None:
+    inputs = _network(lambda v: torch.zeros(4, 2)).encode(VALUES)
+    assert inputs.values.once("text", lambda: list("abcd")) == list("abcd")
+    assert inputs.rows(torch.tensor([2])).values.once("text", lambda: ["x"]) == ["c"]
+    other = inputs.forgetful()
+    assert other.values.once("text", lambda: list("wxyz")) == list("wxyz")
+    assert (other.args, other.n, dict(other.values)) == (inputs.args, inputs.n, dict(inputs.values))

@@ -11,6 +11,7 @@ from torch import nn
 from torch.nn.modules import module as torch_module
 
 from commutes.network import hooked, hooks_of, state_of
+from commutes.network._state import contents
 
 
 def made() -> nn.Module:
@@ -121,3 +122,45 @@ def test_weights_that_count_nothing_are_no_obstacle() -> None:
     with torch.inference_mode():
         module = made()
     assert len(state_of(module).weights) == 4
+
+
+KINDS = [torch.float64, torch.float32, torch.bfloat16, torch.float16, torch.int8, torch.uint8, torch.bool]
+
+
+def values(kind: torch.dtype) -> torch.Tensor:
+    generator = torch.Generator().manual_seed(0)
+    drawn = torch.randn(40, 64, generator=generator)
+    return drawn > 0 if kind == torch.bool else (50 * drawn.abs()).to(kind)
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_contents_tell_values_and_their_order(kind: torch.dtype) -> None:
+    tensor = values(kind)
+    before = contents([tensor])
+    assert contents([tensor.clone()]) == before
+    for change in (
+        lambda t: t.index_select(0, torch.arange(40).roll(1)),
+        lambda t: t.flip(1),
+        lambda t: torch.where(torch.arange(t.numel()).reshape(t.shape) == 1234, t == 0, t).to(kind),
+        lambda t: t.index_fill(0, torch.tensor([3]), 0),
+    ):
+        assert contents([change(tensor)]) != before
+    assert contents([tensor, tensor]) == before * 2
+
+
+def test_contents_of_what_is_written_behind_ones_back() -> None:
+    module = made()
+    state, before = state_of(module), contents(module.parameters())
+    module[0].bias.data[1] += 1e-3  # type: ignore[index, union-attr, operator]
+    assert state_of(module) == state
+    assert contents(module.parameters()) != before
+
+
+def test_contents_of_strides_of_nothing_and_of_no_number() -> None:
+    assert contents([]) == []
+    assert contents([torch.zeros(0)]) == [[0.0, 0.0, 0.0]]
+    whole = torch.arange(12.0).reshape(3, 4)
+    assert contents([whole.T]) != contents([whole])
+    assert contents([whole.T]) == contents([whole.T.contiguous()])
+    nan = torch.tensor([float("nan")])
+    assert contents([nan]) != contents([nan])

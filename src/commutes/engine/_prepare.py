@@ -86,6 +86,8 @@ def prepare_all(
     module = network.module
     named = (*module.named_parameters(remove_duplicate=False), *module.named_buffers(remove_duplicate=False))
     own = {name: address(tensor) for name, tensor in named}
+    # All positions are known by now; what may have to be captured again asks for those of its own inputs.
+    inputs = inputs.forgetful()
     prepared = [
         Prepared(
             network,

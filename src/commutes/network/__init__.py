@@ -1,7 +1,7 @@
 """Networks: any `torch.nn.Module`, with what its inputs and outputs mean and where a variable may live."""
 
 from commutes.network._examples import draw_inputs, examples, minibatches
-from commutes.network._inputs import Inputs
+from commutes.network._inputs import Columns, Inputs
 from commutes.network._mlp import MLP, mlp_by_hand
 from commutes.network._network import CHUNK, PROMPTS, TOKENS, ModuleCall, Network
 from commutes.network._site import Moment, Place, Position, Site
@@ -13,6 +13,7 @@ __all__ = [
     "MLP",
     "PROMPTS",
     "TOKENS",
+    "Columns",
     "Inputs",
     "ModuleCall",
     "Moment",

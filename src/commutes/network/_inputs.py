@@ -2,13 +2,35 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, replace
+from typing import Any
 
 import numpy as np
 import torch
 
 from commutes.errors import NetworkError
+
+
+class Columns(dict[str, np.ndarray]):
+    """Values by name, and what was found out about each example: prompts are tokenised once, whoever asks."""
+
+    def __init__(
+        self, values: Mapping[str, np.ndarray], found: Mapping[object, list[Any]] | None = None
+    ) -> None:
+        super().__init__(values)
+        self._found = dict(found or {})
+
+    def once(self, key: object, find: Callable[[], list[Any]]) -> list[Any]:
+        """What `find` answers, one member per example; of a `key` that was asked for before, what it answered then."""
+        if key not in self._found:
+            self._found[key] = find()
+        return self._found[key]
+
+    def rows(self, where: np.ndarray) -> Columns:
+        """The examples at `where`, with what is known of them."""
+        found = {key: [known[i] for i in where] for key, known in self._found.items()}
+        return Columns({name: column[where] for name, column in self.items()}, found)
 
 
 @dataclass(frozen=True, eq=False)
@@ -17,18 +39,21 @@ class Inputs:
 
     args: tuple[torch.Tensor, ...]
     kwargs: Mapping[str, torch.Tensor]
-    values: Mapping[str, np.ndarray]
+    values: Columns
     n: int
 
     def rows(self, index: torch.Tensor) -> Inputs:
         """The examples at `index`, repeated and reordered as it says."""
-        where = index.cpu().numpy()
         return Inputs(
             tuple(a[index] for a in self.args),
             {k: a[index] for k, a in self.kwargs.items()},
-            {k: v[where] for k, v in self.values.items()},
+            self.values.rows(index.cpu().numpy()),
             len(index),
         )
+
+    def forgetful(self) -> Inputs:
+        """The same without what was found out about the examples, which may take more memory than they do."""
+        return replace(self, values=Columns(self.values))
 
 
 def encoded(answer: object, values: Mapping[str, np.ndarray], device: torch.device) -> Inputs:
@@ -60,5 +85,8 @@ def encoded(answer: object, values: Mapping[str, np.ndarray], device: torch.devi
                 fix="encode gets arrays by input name, one entry per example: return the batch first",
             )
     return Inputs(
-        tuple(a.to(device) for a in args), {k: a.to(device) for k, a in kwargs.items()}, dict(values), n
+        tuple(a.to(device) for a in args),
+        {k: a.to(device) for k, a in kwargs.items()},
+        values if isinstance(values, Columns) else Columns(values),
+        n,
     )

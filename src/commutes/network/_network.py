@@ -24,7 +24,7 @@ from commutes.network._admit import (
     unread,
 )
 from commutes.network._fingerprint import fingerprint
-from commutes.network._inputs import Inputs, encoded
+from commutes.network._inputs import Columns, Inputs, encoded
 from commutes.network._probe import ModuleCall, check_mode, probe
 from commutes.network._reinitialise import reinitialise
 from commutes.network._site import Moment, Part, Place, Position, Side, Site
@@ -247,7 +247,7 @@ class Network:
         Raises:
             NetworkError: No inputs, or `encode=` did not return one row per input.
         """
-        plain = {name: np.asarray(column) for name, column in values.items()}
+        plain = Columns({name: np.asarray(column) for name, column in values.items()})
         if not plain or not len(next(iter(plain.values()))):
             raise NetworkError(
                 "there are no inputs to run",

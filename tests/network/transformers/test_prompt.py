@@ -11,7 +11,7 @@ import torch
 
 from commutes import Network
 from commutes.errors import CommutesError, NetworkError
-from commutes.network import PROMPTS, TOKENS, Inputs
+from commutes.network import PROMPTS, TOKENS, Columns, Inputs
 from commutes.network.transformers import template
 
 from . import models as M
@@ -95,7 +95,7 @@ def test_longer_prompts_are_run_fewer_at_a_time() -> None:
     fed = network().encode(VALUES)
     assert network().batch_size(fed) == PROMPTS
     tokens = fed.kwargs["input_ids"].repeat(1, 100)
-    long = Inputs((), {"input_ids": tokens}, VALUES, len(tokens))
+    long = Inputs((), {"input_ids": tokens}, Columns(VALUES), len(tokens))
     assert 1 < network().batch_size(long) == TOKENS // tokens.shape[1] < PROMPTS
 
 

@@ -407,6 +407,38 @@ def test_a_model_that_was_trained_since_goes_on_anew() -> None:
         assert fed[row, -len(whole) :].tolist() == whole
 
 
+def _goes_on_as_it_is(net: Any, before: torch.Tensor) -> None:
+    """Anew, as the model does by itself."""
+    fed = net.encode(VALUES).kwargs["input_ids"]
+    assert not torch.equal(before, fed)
+    for row, ids in enumerate(prompts(net, VALUES)):
+        whole = by_hand(net.module, ids, 3)[0]
+        assert fed[row, -len(whole) :].tolist() == whole
+
+
+def test_weights_that_are_written_behind_ones_back_are_noticed() -> None:
+    """What goes through `.data` is not counted by the tensor."""
+    net = network("llama", 3)
+    before = net.encode(VALUES).kwargs["input_ids"]
+    head: Any = net.module.get_submodule("lm_head")
+    version = head.weight._version
+    # Rows of the vocabulary in another order: the same numbers, other tokens.
+    head.weight.data.copy_(head.weight.data.roll(1, dims=0))
+    assert head.weight._version == version
+    _goes_on_as_it_is(net, before)
+
+
+def test_hooks_that_come_and_go_are_noticed() -> None:
+    net = network("gpt2", 3)
+    before = net.encode(VALUES).kwargs["input_ids"]
+    shift = 9 * torch.randn(16, generator=torch.Generator().manual_seed(1), dtype=torch.float64)
+    block = net.module.get_submodule(net.blocks[2])
+    handle = block.register_forward_hook(lambda _m, _a, out: out * 0 + shift)
+    _goes_on_as_it_is(net, before)
+    handle.remove()
+    assert torch.equal(net.encode(VALUES).kwargs["input_ids"], before)
+
+
 def test_an_untrained_twin_goes_on_in_its_own_way() -> None:
     net = network("gpt2", 3)
     before = net.encode(VALUES).kwargs["input_ids"]
