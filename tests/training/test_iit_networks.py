@@ -196,12 +196,12 @@ def test_a_model_reads_at_every_step_what_it_then_answers_itself():
     task = lesson(claim, pairs, strict=False)
     assert task.examples.kept is None
     index = torch.arange(len(pairs.ids))
-    old = task.examples.rows(index).inputs.kwargs["input_ids"]
+    old = task.examples.rows(index).kwargs["input_ids"]
     with torch.no_grad():
         net.module.get_submodule("transformer.wte").weight.add_(
             torch.randn(M.VOCABULARY, 16, generator=torch.Generator().manual_seed(0))
         )
-    new = task.examples.rows(index).inputs.kwargs["input_ids"]
+    new = task.examples.rows(index).kwargs["input_ids"]
     prompt = new[:, :-1]
     with torch.no_grad():
         greedy = net.module(input_ids=prompt).logits[:, -1].argmax(dim=1)

@@ -17,7 +17,6 @@ import torch
 
 from commutes.alignment import Alignment
 from commutes.counterfactuals import Counterfactuals
-from commutes.engine._padding import check_padding
 from commutes.errors import FitError, is_out_of_memory, memory_error
 from commutes.network import Network, minibatches
 from commutes.network._train import alone
@@ -128,8 +127,6 @@ class _Training:
         settings, course = self.settings, self.settings.course
         claim = about(self.alignment, self.alignment.network.with_module(self.module))
         task = lesson(claim, pairs, strict=settings.strict > 0)
-        if task.examples.kept is not None:
-            check_padding(task.network, task.examples.kept.inputs)
         optimiser = torch.optim.AdamW(self.parameters, lr=settings.lr, weight_decay=settings.weight_decay)
         self._measure(0)
         for step, draw in zip(range(settings.steps), self._draws(task), strict=False):

@@ -10,7 +10,8 @@ import numpy as np
 import torch
 
 from commutes.engine import Featurizer, SiteEdit, SiteLayout, Tap, forward, interchange, layouts, observe
-from commutes.network import Inputs, Moment, Network, Site
+from commutes.engine._padding import check_padding
+from commutes.network import Moment, Network, Site
 
 Tables = tuple[torch.Tensor | None, ...]
 """Per place of a site the positions of every example, (n, p); None for all positions."""
@@ -18,19 +19,26 @@ Tables = tuple[torch.Tensor | None, ...]
 
 @dataclass(frozen=True, eq=False)
 class Encoded:
-    """Inputs as the network takes them, with sites resolved on them."""
+    """Inputs as the network takes them, with sites resolved on them. Tensors only: a step cuts many rows."""
 
-    inputs: Inputs
+    args: tuple[torch.Tensor, ...]
+    kwargs: Mapping[str, torch.Tensor]
     plan: Mapping[Site, SiteLayout]
     written: Mapping[Site, Tables]
     """Where an example is edited as a base."""
     read: Mapping[Site, Tables]
     """Where it is read as a source."""
+    together: int
+    """Examples that are run at once where nothing is differentiated."""
 
     def rows(self, index: torch.Tensor) -> Encoded:
         """The examples at `index`, repeated and reordered as it says."""
-        return Encoded(
-            self.inputs.rows(index), self.plan, _rows_of(self.written, index), _rows_of(self.read, index)
+        return replace(
+            self,
+            args=tuple(a[index] for a in self.args),
+            kwargs={name: a[index] for name, a in self.kwargs.items()},
+            written=_rows_of(self.written, index),
+            read=_rows_of(self.read, index),
         )
 
 
@@ -38,7 +46,8 @@ def encoded(network: Network, values: Mapping[str, np.ndarray], sites: Sequence[
     """Encode inputs and resolve the sites on them.
 
     Raises:
-        NetworkError: The network is in training mode, or cannot encode the inputs.
+        NetworkError: The network is in training mode, cannot encode the inputs, or answers a prompt otherwise where it
+            is padded.
         SiteError: A position that does not exist in some example, or places of one site that overlap.
     """
     inputs = network.encode(values)
@@ -52,8 +61,8 @@ def encoded(network: Network, values: Mapping[str, np.ndarray], sites: Sequence[
     )
     for site, layout in plan.items():
         layout.check_disjoint(written[site])
-    # The values have said where the positions are, and are not needed row by row.
-    return Encoded(replace(inputs, values={}), plan, written, read)
+    check_padding(network, inputs)
+    return Encoded(inputs.args, inputs.kwargs, plan, written, read, network.batch_size(inputs))
 
 
 @dataclass(frozen=True, eq=False)
@@ -114,13 +123,13 @@ def clean_states(network: Network, part: Encoded, *, gradient: bool) -> list[tor
 
     with nullcontext() if gradient else torch.no_grad():
         taps = {moment: keep(places) for moment, places in wanted.items()}
-        observe(network, part.inputs.args, part.inputs.kwargs, taps=taps)
+        observe(network, part.args, part.kwargs, taps=taps)
     return [part.plan[site].join([p for p in parts if p is not None]) for site, parts in found.items()]
 
 
 def plain_logits(network: Network, part: Encoded) -> torch.Tensor:
     """Logits without intervention.  # shape: (n, answers), or (n, tokens, vocabulary)"""
-    return forward(network, part.inputs.args, part.inputs.kwargs, taps={})
+    return forward(network, part.args, part.kwargs, taps={})
 
 
 def edited_logits(
@@ -145,7 +154,7 @@ def edited_logits(
             bases.plan.items(), maps, sources, masks, strict=True
         )
     ]
-    return interchange(network, bases.inputs.args, bases.inputs.kwargs, edits)
+    return interchange(network, bases.args, bases.kwargs, edits)
 
 
 def _rows_of(tables: Mapping[Site, Tables], index: torch.Tensor) -> dict[Site, Tables]:

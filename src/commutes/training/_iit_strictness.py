@@ -171,7 +171,7 @@ class Resampling:
 
     def _said(self, maps: Sequence[Featurizer] | None, chosen: torch.Tensor | None) -> np.ndarray:
         """What is answered: the likeliest columns, or what a custom `decode=` makes of the logits."""
-        found, size = [], self.network.batch_size(self.part.inputs)
+        found, size = [], self.part.together
         with torch.no_grad():
             for start in range(0, len(self.members), size):
                 rows = torch.arange(start, min(start + size, len(self.members)))
