@@ -72,7 +72,7 @@ def test_several_tokens_may_be_one_place(swept):
         "block_output of layer 0 at {b[last]} + -1",
     ]
     assert [row.width for row in found.rows][:2] == [16, 32]
-    assert claim(found.rows[1], 2, algorithm).groups[0].width == 32
+    assert claim(found.rows[1], 2, algorithm, "rotation").groups[0].width == 32
 
 
 def test_with_one_position_sizes_go_across(swept):
@@ -98,7 +98,7 @@ def test_sites_are_hooks_and_module_paths(swept):
 
 def test_variables_of_one_place_share_its_map(swept):
     found, algorithm = swept(BOTH)
-    alignment = claim(found.rows[0], 2, algorithm)
+    alignment = claim(found.rows[0], 2, algorithm, "rotation")
     assert [(group.dimension, len(group.columns)) for group in alignment.groups] == [(4, 2)]
 
 
@@ -113,7 +113,7 @@ def test_a_variable_may_keep_a_place_of_its_own(swept):
         assert (str(right.moment), right.position.spec) == ("transformer.h.1", ("{b[first]}",))
     # One site for it, whatever the other variable does.
     assert len({row.sites[algorithm["right"]] for row in found.rows}) == 1
-    alignment = claim(found.rows[0], 2, algorithm)
+    alignment = claim(found.rows[0], 2, algorithm, "rotation")
     assert [(group.dimension, len(group.columns)) for group in alignment.groups] == [(2, 1), (2, 1)]
 
 
@@ -233,3 +233,11 @@ def test_all_layers_of_any_network(spec_path):
     found = grid(spec, algorithm, build_network(hypothesis, spec, algorithm, seed=0))
     assert [row.label for row in found.rows] == ["layers.0", "layers.1"]
     assert (found.down.name, found.across.name) == ("site", "coordinates per variable")
+
+
+def test_the_family_of_maps_is_the_one_that_the_spec_names(swept):
+    found, algorithm = swept()
+    for name, family in (("rotation", "rotation"), ("oblique", "oblique map")):
+        assert str(claim(found.rows[0], 2, algorithm, name).groups[0].features) == family
+    with pytest.raises(SpecError, match=r"claim\.map"):
+        swept((BOTH[0], BOTH[0] + '\nmap = "affine"'))

@@ -51,6 +51,7 @@ def test_what_is_left_out_has_its_default(spec_path):
             "heads": None,
             "positions": None,
             "sizes": [1, 2],
+            "map": "rotation",
             "at": {},
         },
         "data": {

@@ -5,7 +5,7 @@ from __future__ import annotations
 import functools
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Literal
 
 import numpy as np
 
@@ -211,7 +211,7 @@ def _check_sizes(spec: Spec, algorithm: Algorithm, rows: Sequence[GridRow]) -> N
     apart = [row for row in rows if len(row.widths) > 1]
     for row in apart:
         try:
-            claim(row, max(spec.claim.sizes), algorithm)
+            claim(row, max(spec.claim.sizes), algorithm, spec.claim.map)
         except CommutesError as error:
             raise SpecError(
                 error.what,
@@ -222,21 +222,23 @@ def _check_sizes(spec: Spec, algorithm: Algorithm, rows: Sequence[GridRow]) -> N
             ) from error
 
 
-def claim(row: GridRow, size: int, algorithm: Algorithm) -> Alignment:
-    """The claim of one cell: the variables of one site side by side in one rotation, sites apart in their own.
+def claim(row: GridRow, size: int, algorithm: Algorithm, map: Literal["rotation", "oblique"]) -> Alignment:
+    """The claim of one cell: the variables of one site side by side in one map, sites apart in their own.
 
     Args:
         row: Where.
         size: Dimensions per variable.
         algorithm: Whose variables they are.
+        map: Of which family.
     """
     from commutes.alignment import Alignment
-    from commutes.features import Rotation
+    from commutes.features import Oblique, Rotation
 
-    rotations = {site: Rotation(site) for site in row.widths}
+    family = Oblique if map == "oblique" else Rotation
+    maps = {site: family(site) for site in row.widths}
     slices, taken = {}, dict.fromkeys(row.widths, 0)
     for variable, site in row.sites.items():
-        slices[variable] = rotations[site][taken[site] : taken[site] + size]
+        slices[variable] = maps[site][taken[site] : taken[site] + size]
         taken[site] += size
     return Alignment(algorithm, slices)
 

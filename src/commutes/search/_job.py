@@ -116,7 +116,7 @@ def _challenged(
     best = chosen(cells)
     selection = selection_record(spec, plan, cells, best)
     report = challenge(
-        aligned(store, drawn, cells[best]),
+        aligned(spec, store, drawn, cells[best]),
         train=drawn.train,
         select=drawn.select,
         test=drawn.test,

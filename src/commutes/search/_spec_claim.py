@@ -145,6 +145,8 @@ class ClaimPart(Part):
     these that is one place; without it all tokens are read as one place"""
     sizes: Annotated[tuple[Count, ...], Field(min_length=1, strict=False), AfterValidator(once)]
     """a list of whole numbers of at least 1: dimensions per variable"""
+    map: Literal["rotation", "oblique"] = "rotation"
+    """"rotation", or "oblique": reader and writer apart, a larger family of maps; the nulls are fitted with the same"""
     at: dict[Builder, AtPart] = Field(default_factory=dict)
     """a table by variable: what of its place is not swept, such as at.tens = { position = "last" }"""
 

@@ -145,6 +145,7 @@ def _what(spec: Spec, plan: Grid, place: Place, members: Sequence[Place], drawn:
         "joint": [list(names) for names in spec.claim.joint],
         "place": row.label,
         "size": size,
+        "map": spec.claim.map,
         "cohort": [[other.label, k] for other, k in members],
         "commutes": __version__,
         "torch": torch.__version__,
@@ -165,7 +166,7 @@ def _fits(
     n = len(members)
     try:
         return fit_many(
-            [claim(row, size, drawn.train.algorithm) for row, size in members],
+            [claim(row, size, drawn.train.algorithm, spec.claim.map) for row, size in members],
             [drawn.train] * n,
             selects=None if drawn.select is None else [drawn.select] * n,
             seed=spec.seed,
@@ -247,13 +248,13 @@ def chosen(cells: Sequence[Fitted]) -> int:
     return max(range(len(cells)), key=lambda i: (*cells[i].rank, -i))
 
 
-def aligned(store: Store, drawn: Data, cell: Fitted) -> Alignment:
+def aligned(spec: Spec, store: Store, drawn: Data, cell: Fitted) -> Alignment:
     """The claim of a cell, read from the store where this start did not fit it."""
     if cell.fitted is not None:
         return cell.fitted
     arrays = store.tensors(cell.cell.tensors[0])
     tensors = {name: torch.from_numpy(array.copy()) for name, array in arrays.items()}
-    found = claim(cell.row, cell.size, drawn.train.algorithm)
+    found = claim(cell.row, cell.size, drawn.train.algorithm, spec.claim.map)
     device = found.network.device
     maps = [
         Subspace(tensors[f"reader.{i}"].to(device), tensors[f"writer.{i}"].to(device))
