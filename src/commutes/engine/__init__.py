@@ -5,6 +5,7 @@ from commutes.engine._capture import capture, captured
 from commutes.engine._forward import Resume, Start, Weights, forward, observe
 from commutes.engine._interchange import Featurizer, SiteEdit, interchange
 from commutes.engine._layout import PlaceLayout, SiteLayout, layouts
+from commutes.engine._memory import clean_rows_within, rows_within
 from commutes.engine._prepare import BUDGET, prepare, prepare_all
 from commutes.engine._prepared import Batch, Cone, Edited, Prepared, logits_together
 from commutes.engine._resume import Certificate, certificate, resume_block
@@ -28,6 +29,7 @@ __all__ = [
     "capture",
     "captured",
     "certificate",
+    "clean_rows_within",
     "cone_certificate",
     "forward",
     "interchange",
@@ -37,4 +39,5 @@ __all__ = [
     "prepare",
     "prepare_all",
     "resume_block",
+    "rows_within",
 ]

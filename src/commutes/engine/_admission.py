@@ -11,7 +11,7 @@ from torch import nn
 from torch.utils._pytree import tree_leaves
 
 from commutes.engine._cone import Lane, run_lanes
-from commutes.engine._interchange import SiteEdit, interchange
+from commutes.engine._interchange import SiteEdit, Unmapped, interchange
 from commutes.engine._kept import Kept, Wanted, keep
 from commutes.engine._layout import SiteLayout, layouts
 from commutes.engine._resume import Certificate, refused_hooks
@@ -215,16 +215,4 @@ def _random_edit(layout: SiteLayout, inputs: Inputs, position: int, generator: t
     noise = torch.randn(shape, generator=generator).to(layout.site.network.device)
     mask = torch.ones(inputs.n, 1, layout.width, dtype=torch.bool, device=noise.device)
     table = torch.full((inputs.n, 1), position, device=noise.device)
-    return SiteEdit(layout, _Replaced(), noise, mask, (table,))
-
-
-class _Replaced:
-    """All coordinates as they are."""
-
-    def read(self, state: torch.Tensor, /) -> torch.Tensor:
-        """The state."""
-        return state
-
-    def write(self, state: torch.Tensor, old: torch.Tensor, new: torch.Tensor, /) -> torch.Tensor:
-        """The new coordinates, in the state's own type."""
-        return new.to(state.dtype)
+    return SiteEdit(layout, Unmapped(), noise, mask, (table,))

@@ -33,6 +33,18 @@ class Featurizer(Protocol):
         ...
 
 
+class Unmapped:
+    """All coordinates as they are."""
+
+    def read(self, state: torch.Tensor, /) -> torch.Tensor:
+        """The state."""
+        return state
+
+    def write(self, state: torch.Tensor, old: torch.Tensor, new: torch.Tensor, /) -> torch.Tensor:
+        """The new coordinates, in the state's own type."""
+        return new.to(state.dtype)
+
+
 @dataclass(frozen=True, eq=False)
 class SiteEdit:
     """What happens at one site: which coordinates come from which source.

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -69,6 +69,8 @@ class Kept:
     """How many inputs were announced as bases; theirs are the first places."""
     parameters: tuple[nn.Parameter, ...]
     """Of the network, found once."""
+    at_once: int
+    """Inputs whose states are computed at a time."""
 
     def states(self, rows: torch.Tensor) -> tuple[States, torch.Tensor]:
         """States that hold those of the inputs `rows`, and where in them each row is.  # (n,) -> (n,)"""
@@ -76,22 +78,34 @@ class Kept:
         if self.tiers and int(slots.max()) < self.bounds[0]:
             return self.tiers[0], slots
         unique, where = torch.unique(slots, return_inverse=True)
-        parts, begin = [], 0
+        return _joined(self._parts(unique), len(unique), self.network.device), where
+
+    def _parts(self, slots: torch.Tensor) -> Iterator[States]:
+        begin = 0
         for tier, end in zip(self.tiers, self.bounds, strict=True):
             # In ascending order, so that the parts come in the order of the tiers.
-            inside = unique[(unique >= begin) & (unique < end)]
+            inside = slots[(slots >= begin) & (slots < end)]
             if len(inside):
-                parts.append(tier.rows(inside - begin, self.network.device))
+                yield tier.rows(inside - begin, self.network.device)
             begin = end
-        beyond = unique[unique >= begin]
+        beyond = slots[slots >= begin]
         if len(beyond):
             inputs = torch.argsort(self.slots)[beyond]
-            parts.append(_run(self.network, self.inputs.rows(inputs), self.wanted))
-        return _joined(parts), where
+            yield from _runs(self.network, self.inputs, self.wanted, inputs, self.at_once)
+
+    def last_base(self) -> torch.Tensor:
+        """The announced base whose states would be the last to be kept.  # shape: (1,)"""
+        return (self.slots == self.bases - 1).nonzero().flatten()
 
 
 def keep(
-    network: Network, inputs: Inputs, wanted: Wanted, *, bases: torch.Tensor, budget: int
+    network: Network,
+    inputs: Inputs,
+    wanted: Wanted,
+    *,
+    bases: torch.Tensor,
+    budget: int,
+    room: int | None = None,
 ) -> tuple[Kept, int]:
     """Run the bases once, in order, and keep what the budget allows.
 
@@ -101,6 +115,7 @@ def keep(
         wanted: What is kept.
         bases: The inputs whose states will be asked for.
         budget: Bytes on the network's device; an accelerator spills into host memory.
+        room: Bytes that base runs may take for as long as they last; the budget by default.
 
     Returns:
         The states, and the bytes of the device that they take.
@@ -109,41 +124,51 @@ def keep(
     slots[bases] = torch.arange(len(bases))
     others = (slots < 0).nonzero().squeeze(1)
     slots[others] = torch.arange(len(bases), inputs.n)
-    each = _bytes(_run(network, inputs.rows(bases[:1]), wanted))
+    found, passing = _run(network, inputs.rows(bases[:1]), wanted)
+    each = _bytes(found)
+    at_once = max(1, min(network.batch_size(inputs), (budget if room is None else room) // passing))
     on_device = min(len(bases), max(0, budget) // each)
     spills = network.device.type != "cpu"
     on_host = min(len(bases) - on_device, _SPILL * max(0, budget) // each) if spills else 0
     tiers, bounds, begin = [], [], 0
     for count, device in ((on_device, network.device), (on_host, torch.device("cpu"))):
         if count:
-            tiers.append(_filled(network, inputs, wanted, bases[begin : begin + count], device))
+            runs = _runs(network, inputs, wanted, bases[begin : begin + count], at_once)
+            tiers.append(_joined(runs, count, device))
             bounds.append(begin + count)
             begin += count
     slots = slots.to(network.device)
     parameters = tuple(network.module.parameters())
-    found = Kept(network, inputs, wanted, slots, tuple(tiers), tuple(bounds), len(bases), parameters)
-    return found, each * on_device
+    kept = Kept(network, inputs, wanted, slots, tuple(tiers), tuple(bounds), len(bases), parameters, at_once)
+    return kept, each * on_device
 
 
-def _filled(
-    network: Network, inputs: Inputs, wanted: Wanted, bases: torch.Tensor, device: torch.device
-) -> States:
-    """The states of `bases`, written chunk by chunk into tensors of their final size: never twice in memory."""
+def _runs(
+    network: Network, inputs: Inputs, wanted: Wanted, rows: torch.Tensor, at_once: int
+) -> Iterator[States]:
+    for part in rows.split(at_once):
+        yield _run(network, inputs.rows(part), wanted)[0]
+
+
+def _joined(parts: Iterator[States], count: int, device: torch.device) -> States:
+    """All rows, written part by part into tensors of their final size: never twice in memory."""
     whole: States | None = None
-    size = network.batch_size(inputs)
-    for begin in range(0, len(bases), size):
-        rows = bases[begin : begin + size]
-        part = _run(network, inputs.rows(rows), wanted)
+    begin = 0
+    for part in parts:
+        first = _tensors(part)[0]
+        if len(first) == count and first.device == device:
+            return part
         if whole is None:
-            whole = _map(part, lambda t: torch.empty(len(bases), *t.shape[1:], dtype=t.dtype, device=device))
+            whole = _map(part, lambda t: torch.empty(count, *t.shape[1:], dtype=t.dtype, device=device))
         for target, source in zip(_tensors(whole), _tensors(part), strict=True):
-            target[begin : begin + len(rows)] = source.to(device)
+            target[begin : begin + len(source)] = source.to(device)
+        begin += len(first)
     assert whole is not None
     return whole
 
 
-def _run(network: Network, inputs: Inputs, wanted: Wanted) -> States:
-    """One base run, without gradient and without the head."""
+def _run(network: Network, inputs: Inputs, wanted: Wanted) -> tuple[States, int]:
+    """One base run, without gradient and without the head; and the bytes of the keys and values that it made."""
     outputs: dict[int, torch.Tensor] = {}
     cache = recording()
 
@@ -166,20 +191,8 @@ def _run(network: Network, inputs: Inputs, wanted: Wanted) -> States:
     def first(tensor: torch.Tensor) -> torch.Tensor:
         return tensor[:, :, : wanted.positions].clone().to(network.device)
 
-    return States(outputs, {j: (first(pairs[j][0]), first(pairs[j][1])) for j in wanted.layers})
-
-
-def _joined(parts: Sequence[States]) -> States:
-    if len(parts) == 1:
-        return parts[0]
-    first = parts[0]
-    return States(
-        {e: torch.cat([p.outputs[e] for p in parts]) for e in first.outputs},
-        {
-            j: (torch.cat([p.pairs[j][0] for p in parts]), torch.cat([p.pairs[j][1] for p in parts]))
-            for j in first.pairs
-        },
-    )
+    found = States(outputs, {j: (first(pairs[j][0]), first(pairs[j][1])) for j in wanted.layers})
+    return found, _bytes(found) + sum(t.numel() * t.element_size() for pair in pairs for t in pair)
 
 
 def _map(states: States, change: Any) -> States:

@@ -77,6 +77,7 @@ def prepare_all(
     source_row = torch.full((inputs.n,), -1)
     source_row[roles[1]] = torch.arange(len(roles[1]))
     kept: Mapping[Site, torch.Tensor] | None = None
+    room = budget
     needed = sum(_bytes(layout) for layout in plan.values()) * len(roles[1])
     if needed <= budget:
         kept = captured(network, inputs.rows(roles[1]), plan, source=True)
@@ -105,7 +106,7 @@ def prepare_all(
         return [_resumed(one, budget // len(prepared)) for one in prepared]
     found = cone_certificate(network, inputs)
     if found.holds:
-        return _with_cones(prepared, roles[0], budget)
+        return _with_cones(prepared, roles[0], budget, room)
     return [_resumed(replace(one, refused=found.reason), budget // len(prepared)) for one in prepared]
 
 
@@ -113,7 +114,7 @@ def _role(rows: np.ndarray | None, n: int) -> torch.Tensor:
     return torch.arange(n) if rows is None else torch.from_numpy(np.unique(rows[rows >= 0]))
 
 
-def _with_cones(prepared: Sequence[Prepared], bases: torch.Tensor, budget: int) -> list[Prepared]:
+def _with_cones(prepared: Sequence[Prepared], bases: torch.Tensor, budget: int, room: int) -> list[Prepared]:
     """What all cones need of the base runs, kept once."""
     network, inputs = prepared[0].network, prepared[0].inputs
     origins = [_origin(one, bases) for one in prepared]
@@ -131,7 +132,7 @@ def _with_cones(prepared: Sequence[Prepared], bases: torch.Tensor, budget: int) 
     length = max(start for _, start in there)
     first = min(block for block, start in there if start) + 1 if length else len(network.blocks)
     wanted = Wanted(outputs, tuple(range(first, len(network.blocks))), length)
-    kept, _ = keep(network, inputs, wanted, bases=bases, budget=budget)
+    kept, _ = keep(network, inputs, wanted, bases=bases, budget=budget, room=room)
     return [
         _resumed(one, 0) if origin is None else replace(one, cone=Cone(kept, *origin))
         for one, origin in zip(prepared, origins, strict=True)

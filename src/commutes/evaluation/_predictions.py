@@ -4,13 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import cached_property
 
 import numpy as np
 import torch
 
 from commutes.alignment import Alignment
 from commutes.counterfactuals import Counterfactuals
-from commutes.engine import BUDGET, Featurizer, Prepared, forward, prepare
+from commutes.engine import BUDGET, Featurizer, Prepared, clean_rows_within, forward, prepare, rows_within
 from commutes.errors import EngineError
 from commutes.evaluation._answers import Answers, Outcome, answers_of, joined
 from commutes.network import Inputs, Network
@@ -26,6 +27,13 @@ class Bench:
     masks: tuple[torch.Tensor, ...]
     unedited: Outcome
     """The network's own answer to every distinct input."""
+    room: int
+    """Bytes that one forward may take."""
+
+    @cached_property
+    def at_once(self) -> int:
+        """Pairs of one forward."""
+        return rows_within(self.prepared, self.room, slots=self.pairs.source.shape[1])
 
     @property
     def clean(self) -> np.ndarray:
@@ -36,10 +44,9 @@ class Bench:
         """The network's answer to every pair after the interchange."""
         found = []
         base, source = torch.from_numpy(self.pairs.base), torch.from_numpy(self.pairs.source)
-        chunk = self.prepared.network.chunk
         with torch.no_grad():
-            for start in range(0, len(self.pairs), chunk):
-                rows = slice(start, start + chunk)
+            for start in range(0, len(self.pairs), self.at_once):
+                rows = slice(start, start + self.at_once)
                 batch = self.prepared.batch(base[rows], source[rows])
                 logits = self.prepared.logits(batch, featurizers, [m[rows] for m in self.masks])
                 found.append(self.answers.outcome(logits))
@@ -60,21 +67,33 @@ class Bench:
 
 
 def bench(alignment: Alignment, pairs: Counterfactuals, *, budget: int = BUDGET) -> Bench:
-    """Prepare the alignment's network for the pairs and run every distinct input once, clean."""
+    """Prepare the alignment's network for the pairs and run every distinct input once, clean.
+
+    Args:
+        alignment: Whose network and sites are meant.
+        pairs: That are to be measured.
+        budget: Bytes: half of them for what is kept of clean runs, half for a forward.
+    """
     network = alignment.network
-    prepared = prepare(network, alignment.algorithm.arrays(pairs.inputs), alignment.sites, budget=budget)
+    arrays = alignment.algorithm.arrays(pairs.inputs)
+    prepared = prepare(network, arrays, alignment.sites, budget=budget // 2)
     answers = answers_of(network, alignment.algorithm)
-    unedited = _unedited(network, prepared.inputs, answers)
-    return Bench(pairs, prepared, answers, tuple(alignment.masks(pairs)), unedited)
+    unedited = _unedited(network, prepared.inputs, answers, budget // 2)
+    return Bench(pairs, prepared, answers, tuple(alignment.masks(pairs)), unedited, budget // 2)
 
 
-def clean_answers(prepared: Prepared, answers: Answers) -> np.ndarray:
+def clean_answers(prepared: Prepared, answers: Answers, *, budget: int = BUDGET) -> np.ndarray:
     """The network's own answer to every distinct input, as an output column.  # shape: (m,)
+
+    Args:
+        prepared: Whose inputs are meant.
+        answers: How logits are read.
+        budget: Bytes of one forward.
 
     Raises:
         EngineError: Logits that are not finite; the first such example is named.
     """
-    return _unedited(prepared.network, prepared.inputs, answers).answered
+    return _unedited(prepared.network, prepared.inputs, answers, budget).answered
 
 
 def behaviour(network: Network, pairs: Counterfactuals) -> np.ndarray:
@@ -91,7 +110,7 @@ def behaviour(network: Network, pairs: Counterfactuals) -> np.ndarray:
     network.check_mode()
     answers = answers_of(network, pairs.algorithm)
     inputs = network.encode(pairs.algorithm.arrays(pairs.inputs))
-    return answers.match(_unedited(network, inputs, answers).answered, pairs.answers)
+    return answers.match(_unedited(network, inputs, answers, BUDGET).answered, pairs.answers)
 
 
 def check_finite_logits(logits: torch.Tensor, examples: torch.Tensor) -> None:
@@ -115,8 +134,8 @@ def check_finite_logits(logits: torch.Tensor, examples: torch.Tensor) -> None:
         )
 
 
-def _unedited(network: Network, inputs: Inputs, answers: Answers) -> Outcome:
-    found, chunk = [], network.chunk
+def _unedited(network: Network, inputs: Inputs, answers: Answers, budget: int) -> Outcome:
+    found, chunk = [], clean_rows_within(network, inputs, budget)
     with torch.no_grad():
         for start in range(0, inputs.n, chunk):
             rows = inputs.rows(torch.arange(start, min(start + chunk, inputs.n)))
