@@ -15,7 +15,6 @@ from __future__ import annotations
 import argparse
 import importlib.util
 import json
-import statistics
 import time
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
@@ -25,15 +24,14 @@ from typing import Any
 
 import numpy as np
 import torch
+from iit_page import line, page
 from provenance import ROOT, dumped, library_hash, provenance, say
 
 import commutes as cm
-from commutes.stats import clopper_pearson
 from commutes.training import IIT
 
 COMMAND = "python bench/iit.py --out docs/iit.json"
 UNITS = {"left": range(4), "right": range(4, 8)}
-LEAST, MOST = 0.99, 0.60
 SETTINGS = IIT(steps=8_000, batch=256, lr=3e-3, every=500)
 
 
@@ -55,17 +53,17 @@ SMOKE = Config((0,), 6_000, 500, 800, IIT(steps=700, batch=256, lr=1e-2, every=3
 class Kind:
     """What a network is trained for."""
 
-    words: str
-    variables: tuple[str, ...]
+    units: Mapping[str, range]
     changes: Mapping[str, Any]
 
 
 KINDS = {
-    "task": Kind("the task alone", ("left", "right"), {"interchange": 0.0}),
-    "first": Kind("V1", ("left",), {}),
-    "both": Kind("V1 and V2", ("left", "right"), {}),
-    "unit": Kind("V1 and V2, strict by unit", ("left", "right"), {"strict": 1.0, "strictness": "unit"}),
-    "joint": Kind("V1 and V2, strict jointly", ("left", "right"), {"strict": 1.0, "strictness": "joint"}),
+    "task": Kind(UNITS, {"interchange": 0.0}),
+    "first": Kind({"left": UNITS["left"]}, {}),
+    "elsewhere": Kind({"left": UNITS["left"], "right": range(8, 12)}, {}),
+    "both": Kind(UNITS, {}),
+    "unit": Kind(UNITS, {"strict": 1.0, "strictness": "unit"}),
+    "joint": Kind(UNITS, {"strict": 1.0, "strictness": "joint"}),
 }
 
 
@@ -85,7 +83,7 @@ def row(seed: int, kind: str, config: Config) -> dict[str, Any]:
     equality, wanted = hypotheses(), KINDS[kind]
     algorithm = equality.anchor_algorithm()
     units = cm.Coordinates(equality.anchor_network(algorithm, seed=seed).site("layers.0"))
-    claim = cm.Alignment(algorithm, {algorithm[v]: units[UNITS[v]] for v in wanted.variables})
+    claim = cm.Alignment(algorithm, {algorithm[v]: units[i] for v, i in wanted.units.items()})
     both = cm.Alignment(algorithm, {algorithm[v]: units[i] for v, i in UNITS.items()})
 
     def pairs(n: int, names: Sequence[str], seed: int) -> cm.Counterfactuals:
@@ -95,8 +93,8 @@ def row(seed: int, kind: str, config: Config) -> dict[str, Any]:
         )
 
     # Of real vectors no two draws share one; that is what the assertion holds.
-    train = pairs(config.train, wanted.variables, seed)
-    select = pairs(config.select, wanted.variables, 2_000 + seed)
+    train = pairs(config.train, list(wanted.units), seed)
+    select = pairs(config.select, list(wanted.units), 2_000 + seed)
     test = pairs(config.test, list(UNITS), 1_000 + seed)
     assert not np.isin(test.input_ids, [*train.input_ids, *select.input_ids]).any()
     settings = replace(config.settings, **wanted.changes)
@@ -130,128 +128,6 @@ def variable(found: cm.Evaluation, name: str) -> dict[str, Any]:
     }
 
 
-def page(result: Mapping[str, Any]) -> str:
-    """docs/iit.md."""
-    rows: Sequence[Mapping[str, Any]] = result["rows"]
-    config = result["config"]
-    settings = config["settings"]
-    lines = [
-        "# Interchange-intervention training of a small network",
-        "",
-        f"Made by `{result['command']}`, torch {result['versions']['torch']}; SHA-256 of src/commutes and "
-        f"algorithms/equality.py {result['code']['sha256'][:16]}. One core, {result['seconds']:,} s in all; the "
-        "numbers are in `iit.json`.",
-        "",
-        "Hierarchical equality of four vectors of four real numbers, a 16-16-16-16-2 ReLU network, first hidden layer: "
-        "V1, whether the first two vectors are equal, is to be in units 0 to 3; V2, whether the last two are, in units "
-        "4 to 7. The loss is the cross-entropy of the answers after interchanges of the variables that are trained, "
-        "plus that of the answers without, plus, where it says strict, that of the base's answers after units 8 to 15 "
-        "were taken from another input: one of them, drawn for every pair, or all jointly. Every weight is 1 or 0. "
-        f"{config['train']:,} pairs of {2 * config['train']:,} inputs train, {config['select']:,} on other inputs "
-        f"choose the step, {config['test']:,} on others still are measured, half for each variable. "
-        f"{settings['steps']:,} steps of {settings['batch']} pairs, Adam at {settings['lr']:g} falling to 0 by a "
-        "cosine. Length, batch and rate were chosen on the seeds 10 to 13; the seeds below were not looked at for it.",
-        "",
-        "*accuracy*: without intervention, on the inputs of the test pairs. *natural*: IIA with the weights of random "
-        "pairs, as the course has it; half of random pairs need no change, so that doing nothing has about .5. "
-        "*worst*: the lowest of the four strata, each of "
-        f"{config['test'] // 8:,} pairs. *stays jointly, by unit, worst unit*: how often the answer to a base stays "
-        "when units 8 to 15 come from another input all at once, one drawn at random, or the one on which the answer "
-        "hangs most. Brackets are 95 % intervals.",
-        "",
-        "| trained | seed | step | accuracy | V1 natural | V1 worst | V2 natural | V2 worst | stays jointly | by unit "
-        "| worst unit |",
-        "|---|--:|--:|---|---|---|---|---|---|---|---|",
-        *(line(one) for one in rows),
-        "",
-        *summary(rows),
-        "",
-    ]
-    return "\n".join(lines)
-
-
-def line(one: Mapping[str, Any]) -> str:
-    """A row of the table."""
-    kept, found = one["strictness"], one["variables"]
-    worst = min(kept["units"].values(), key=lambda rate: rate["rate"])
-    cells = [
-        KINDS[one["kind"]].words,
-        str(one["seed"]),
-        f"{one['chosen_step']:,}",
-        interval(one["accuracy"]),
-        *(interval(found[name][part]) for name in UNITS for part in ("natural", "worst")),
-        *(interval(rate) for rate in (kept["joint"], kept["unit"], worst)),
-    ]
-    return f"| {' | '.join(cells)} |"
-
-
-def summary(rows: Sequence[Mapping[str, Any]]) -> list[str]:
-    """What was to be shown, and in how many seeds it is."""
-
-    def natural(kind: str, name: str) -> list[float]:
-        return [r["variables"][name]["natural"]["rate"] for r in rows if r["kind"] == kind]
-
-    def accuracy(kind: str) -> list[float]:
-        return [r["accuracy"]["rate"] for r in rows if r["kind"] == kind]
-
-    def joint(kind: str) -> list[float]:
-        return [r["strictness"]["joint"]["rate"] for r in rows if r["kind"] == kind]
-
-    return [
-        "| what | over the seeds: least, median, most | target | seeds that reach it |",
-        "|---|---|---|---|",
-        *(
-            spread(words, values, target)
-            for words, values, target in (
-                ("the task alone: accuracy", accuracy("task"), None),
-                ("the task alone: V1, natural", natural("task", "left"), None),
-                ("the task alone: V2, natural", natural("task", "right"), None),
-                ("V1 trained: accuracy", accuracy("first"), f">= {LEAST}"),
-                ("V1 trained: V1, natural", natural("first", "left"), f">= {LEAST}"),
-                ("V1 trained: V2, natural (the negative control)", natural("first", "right"), f"<= {MOST}"),
-                ("both trained: accuracy", accuracy("both"), f">= {LEAST}"),
-                ("both trained: V1, natural", natural("both", "left"), f">= {LEAST}"),
-                ("both trained: V2, natural", natural("both", "right"), f">= {LEAST}"),
-                ("the task alone: stays jointly", joint("task"), None),
-                ("both trained: stays jointly", joint("both"), None),
-                ("both trained, strict by unit: stays jointly", joint("unit"), None),
-                ("both trained, strict jointly: stays jointly", joint("joint"), None),
-                (
-                    "both trained, strict jointly: the lower of V1 and V2, natural",
-                    list(map(min, natural("joint", "left"), natural("joint", "right"))),
-                    None,
-                ),
-            )
-            if values
-        ),
-    ]
-
-
-def spread(words: str, values: Sequence[float], target: str | None) -> str:
-    """A row of the second table."""
-    three = ", ".join(share(f(values)) for f in (min, statistics.median, max))
-    if target is None:
-        return f"| {words} | {three} | | |"
-    sign, bound = target.split()
-    hits = sum(v >= float(bound) if sign == ">=" else v <= float(bound) for v in values)
-    low, high = clopper_pearson(hits, len(values), alpha=0.025)
-    limit = f"{'at least' if sign == '>=' else 'at most'} {share(float(bound), 2)}"
-    return f"| {words} | {three} | {limit} | {hits} of {len(values)} [{share(low, 2)}, {share(high, 2)}] |"
-
-
-def share(value: float, digits: int = 3) -> str:
-    """.953; 1 as 1.000, and nothing below 1 rounded up to it."""
-    text = f"{value:.{digits}f}"
-    if value < 1 and float(text) == 1:
-        return ">." + "9" * digits
-    return text.removeprefix("0") if value < 1 else text
-
-
-def interval(rate: Mapping[str, float]) -> str:
-    """.953 [.941, .963]."""
-    return f"{share(rate['rate'])} [{share(rate['low'])}, {share(rate['high'])}]"
-
-
 def measured(config: Config, kinds: Sequence[str]) -> list[dict[str, Any]]:
     """All rows, kind by kind."""
     rows = []
@@ -262,11 +138,22 @@ def measured(config: Config, kinds: Sequence[str]) -> list[dict[str, Any]]:
     return rows
 
 
+def added(old: dict[str, Any], new: dict[str, Any]) -> dict[str, Any]:
+    """The new rows, and those old ones whose kind was not made again, which the very same code has made."""
+    if old["code"] != new["code"] or old["versions"] != new["versions"]:
+        raise SystemExit("the rows of the file were made by other code: make them all again")
+    made = {row["kind"] for row in new["rows"]}
+    rows = [row for row in old["rows"] if row["kind"] not in made] + new["rows"]
+    rows.sort(key=lambda row: (list(KINDS).index(row["kind"]), row["seed"]))
+    return new | {"rows": rows, "seconds": old["seconds"] + new["seconds"]}
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description="Write docs/iit.json and docs/iit.md.")
     parser.add_argument("--out", type=Path, help="the JSON file; the page goes beside it")
     parser.add_argument("--seeds", type=int, nargs="*")
     parser.add_argument("--kinds", nargs="*", choices=list(KINDS), default=list(KINDS))
+    parser.add_argument("--add", action="store_true", help="keep the rows of other kinds that the file has")
     parser.add_argument("--smoke", action="store_true", help="print the rows of the small form")
     parser.add_argument("--page", action="store_true", help="only write the page of the JSON file again")
     given = parser.parse_args()
@@ -282,6 +169,8 @@ def main() -> None:
         result |= {"config": asdict(config), "rows": rows, "smoke": {"rows": measured(SMOKE, ["first"])}}
         if given.out is None:
             return
+        if given.add:
+            result = added(json.loads(given.out.read_text(encoding="utf-8")), result)
         given.out.write_text(dumped(result), encoding="utf-8")
     result = json.loads(given.out.read_text(encoding="utf-8"))
     given.out.with_suffix(".md").write_text(page(result), encoding="utf-8")

@@ -11,6 +11,7 @@ from torch import nn
 
 import commutes as cm
 from commutes import Algorithm, Alignment, Coordinates, Network, counterfactuals, evaluate, train_network
+from commutes.errors import NetworkError
 from commutes.evaluation import bench
 from commutes.features import Neurons
 from commutes.training import IIT
@@ -228,6 +229,26 @@ def test_answers_of_several_tokens_are_learnt_and_the_trained_model_goes_on_in_i
     fresh = Network(trained.network.module, M.tokenizer(), template=M.PROMPT, answers=ANSWERS, name="two")
     again = bench(claim.on(fresh), test)
     assert np.array_equal(again.answered([Neurons(torch.arange(6))]), found.answered)
+
+
+def test_a_model_that_padding_changes_is_refused():
+    algorithm = Algorithm("copy")
+    algorithm.inputs("a b", domain=range(12))
+    algorithm.add("kept", "a", f=lambda a: a % 2, domain=range(2))
+    algorithm.add("out", "kept", "b", f=lambda kept, b: kept + 2 * (b % 2), domain=range(4), output=True)
+    model = M.model("gpt2", dtype=torch.float32)
+    # Positions from the start of what is fed, padding and all.
+    model.register_forward_pre_hook(
+        lambda _m, args, named: (args, {**named, "position_ids": None}), with_kwargs=True
+    )
+    net = Network(model, M.tokenizer(), template=M.PROMPT, answers=M.DIGITS)
+    site = net.site("block_output", layer=1, position="last")
+    claim = Alignment(algorithm.check(), {algorithm["kept"]: Coordinates(site)[:4]})
+    pairs = counterfactuals(algorithm, 200, seed=1)
+    with pytest.raises(NetworkError, match="padding changes what the model answers"):
+        train_network(claim, pairs, seed=0, settings=IIT(steps=1))
+    with pytest.raises(NetworkError, match="padding changes what the model answers"):
+        cm.strictness(claim, pairs, seed=0)
 
 
 @pytest.mark.parametrize("strictness", ["unit", "joint"])
