@@ -19,7 +19,7 @@ from . import models as M
 ROOT = Path(__file__).parents[3]
 
 
-@pytest.mark.parametrize("installed", ["4.55.4", "4.9.0", "3.0.dev1"])
+@pytest.mark.parametrize("installed", ["5.4.9", "4.57.6", "3.10.dev1"])
 def test_a_version_that_is_too_old(monkeypatch: pytest.MonkeyPatch, installed: str) -> None:
     monkeypatch.setattr(_version, "version", lambda _name: installed)
     model, tokenizer = M.model("gpt2"), M.tokenizer()
@@ -33,12 +33,12 @@ def test_a_version_that_is_too_old(monkeypatch: pytest.MonkeyPatch, installed: s
         assert str(found.value) == (
             "transformers is too old\n"
             f"  got:      version {installed}\n"
-            "  expected: 4.56 or newer\n"
-            "  do:       pip install 'transformers>=4.56'"
+            "  expected: 5.5 or newer\n"
+            "  do:       pip install 'transformers>=5.5'"
         )
 
 
-@pytest.mark.parametrize("installed", ["4.56.0", "4.100.1", "5.0.0rc1", "10.2"])
+@pytest.mark.parametrize("installed", ["5.5.0", "5.10.2", "6.0.0rc1", "10.2"])
 def test_a_version_that_is_new_enough(monkeypatch: pytest.MonkeyPatch, installed: str) -> None:
     monkeypatch.setattr(_version, "version", lambda _name: installed)
     _version.check_version()
