@@ -10,7 +10,7 @@ import torch
 
 from commutes.alignment import Alignment
 from commutes.counterfactuals import Counterfactuals
-from commutes.engine import Edited, Featurizer, logits_together
+from commutes.engine import Edited, Featurizer, logits_together, rows_within
 from commutes.evaluation import hits, losses
 from commutes.training._members import Banks, Member, Objective, banks_of, members_of
 from commutes.training._memory import Piece, bytes_of_a_row, pieces
@@ -35,8 +35,10 @@ class Cohort:
     """The other claims: lanes of a decoder's forward, or run one by one."""
     row_bytes: Mapping[int, int]
     """Of every decoder's claim, the bytes that a pair keeps for the gradient."""
+    at_once: tuple[int, ...]
+    """Of every claim, how many pairs are run at once where nothing is differentiated."""
     budget: int
-    """Bytes that one forward may keep for the gradient."""
+    """Bytes that one forward may keep for the gradient, or take without one."""
 
     @property
     def claims(self) -> int:
@@ -179,7 +181,7 @@ class Cohort:
     def _chunks(self, claims: Sequence[int]) -> Iterator[list[torch.Tensor]]:
         """All pairs of the claims, equally many of each at a time: a claim that has fewer repeats its last."""
         members = [self.members[c] for c in claims]
-        size = min(_CHUNK, *(m.alignment.network.batch_size(m.prepared.inputs) for m in members))
+        size = min(_CHUNK, *(self.at_once[c] for c in claims))
         longest = max(len(m.base) for m in members)
         for begin in range(0, longest, size):
             rows = torch.arange(begin, min(begin + size, longest))
@@ -250,5 +252,6 @@ def cohort(
         stacked,
         tuple(c for c in range(len(members)) if c not in together),
         {c: bytes_of_a_row(members[c]) for c in lanes},
+        tuple(rows_within(m.prepared, budget // 2, slots=m.source.shape[1]) for m in members),
         budget // 2,
     )
