@@ -6,6 +6,7 @@ from commutes.alignment import Alignment
 from commutes.evaluation import RANDOM
 from commutes.robustness._b1_untrained import null_interval, nulls
 from commutes.robustness._case import ALPHA, Case, Outcome
+from commutes.robustness._claim import with_article
 from commutes.stats import Answer, gate, show
 
 
@@ -53,6 +54,4 @@ def capacity(case: Case) -> Outcome:
 def families(alignment: Alignment) -> str:
     """The kinds of maps that a claim is made with: "a rotation", "neurons and an affine map"."""
     names = dict.fromkeys(str(group.features) for group in alignment.groups)
-    return " and ".join(
-        name if name.endswith("s") else f"{'an' if name[0] in 'aeiou' else 'a'} {name}" for name in names
-    )
+    return " and ".join(with_article(name) for name in names)

@@ -138,10 +138,23 @@ def _words(alignment: Alignment) -> str:
     for group in alignment.groups:
         names = " and ".join(v.name for v in group.columns)
         sizes = " + ".join(str(size) for size in alignment.sizes(group).values())
-        of = str(group.features) if not group.features.learnt else f"dimensions of a {group.features}"
+        of = (
+            str(group.features)
+            if not group.features.learnt
+            else f"dimensions of {with_article(str(group.features))}"
+        )
         parts.append(f"{names} in {sizes} {of} of {group.site}")
     where = "; ".join(parts)
     return f"swapping {where} makes {alignment.network.name} answer as {alignment.algorithm.name} does"
+
+
+def with_article(name: str) -> str:
+    """A family of maps as a phrase.
+
+    >>> with_article("oblique map"), with_article("rotation"), with_article("neurons")
+    ('an oblique map', 'a rotation', 'neurons')
+    """
+    return name if name.endswith("s") else f"{'an' if name[0] in 'aeiou' else 'a'} {name}"
 
 
 def _scope(alignment: Alignment, test: Counterfactuals) -> dict[str, str]:

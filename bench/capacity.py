@@ -1,0 +1,119 @@
+"""What maps can do by themselves: two algorithms with one function, through ever more powerful families of maps.
+
+Small networks are trained on (a and b) or (a and c), which is a and (b or c). Each algorithm is claimed of the first
+hidden layer, in four of its eight dimensions, and fitted on all pairs of the eight inputs:
+in-sample, on purpose, as it is capacity that is asked about. Beside each accuracy stands what the same fit reaches on
+five untrained networks, and what check A5 says of it.
+
+python bench/capacity.py --out docs/capacity.json
+python bench/capacity.py --networks 1 --family rotation       a part, printed
+"""
+
+from __future__ import annotations
+
+import argparse
+import importlib.util
+import os
+import time
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+os.environ.setdefault("OMP_NUM_THREADS", "1")
+
+import torch
+from provenance import ROOT, dumped, library_hash, provenance, say
+
+import commutes as cm
+from commutes.evaluation import bench
+from commutes.features import Affine, Features, Oblique, Reversible, Rotation
+from commutes.network import Network, Site
+from commutes.robustness import CHECKS, Case, Thresholds, refits
+from commutes.robustness._a3_adequacy import adequacy_of
+from commutes.training import Settings, fit_many
+
+FAMILIES: dict[str, type[Rotation] | type[Oblique] | type[Affine] | type[Reversible]] = {
+    "rotation": Rotation,
+    "oblique": Oblique,
+    "affine": Affine,
+    "reversible": Reversible,
+}
+SETTINGS = Settings(steps=500, lr=1e-2, batch=64, starts=2)
+WIDTH, DIMENSIONS, UNTRAINED = 8, 4, 5
+
+
+def hypotheses() -> Any:
+    """algorithms/boolean.py."""
+    spec = importlib.util.spec_from_file_location("boolean", ROOT / "algorithms" / "boolean.py")
+    assert spec is not None
+    assert spec.loader is not None
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
+
+
+def claim(algorithm: cm.Algorithm, site: Site, family: str) -> cm.Alignment:
+    """The inner variables in equal shares of four dimensions."""
+    features: Features = FAMILIES[family](site)
+    variables = algorithm.inner_variables
+    k = DIMENSIONS // len(variables)
+    return cm.Alignment(algorithm, {v: features[i * k : (i + 1) * k] for i, v in enumerate(variables)})
+
+
+def row(network: Network, seed: int, name: str, algorithm: cm.Algorithm, family: str) -> dict[str, Any]:
+    """One claim, its nulls, and what A5 says."""
+    pairs = cm.census(algorithm)
+    asked = claim(algorithm, network.site("layers.0"), family)
+    (found,) = fit_many([asked], [pairs], seed=0, settings=SETTINGS)
+    twins = [asked.on(network.reinitialised(100 + i)) for i in range(UNTRAINED)]
+    nulls = refits(twins, [pairs] * UNTRAINED, None, [pairs] * UNTRAINED, settings=SETTINGS, seed=0)
+    evaluation = cm.evaluate(found, pairs, census=True)
+    thresholds = Thresholds()
+    outcome = CHECKS["A5"](
+        Case(
+            found, pairs, None, pairs, thresholds, SETTINGS, 0, UNTRAINED, 3, bench(found, pairs), evaluation,
+            adequacy_of(pairs, thresholds.adequacy), lambda: nulls, None,
+        )
+    )  # fmt: skip
+    return {
+        "network": seed,
+        "algorithm": name,
+        "family": family,
+        "iia": round(evaluation.overall.rate, 4),
+        "effective": round(float(evaluation.hits[pairs.effective].mean()), 4),
+        "untrained": [round(one.overall.rate, 4) for one in nulls],
+        "untrained, effective": [round(float(one.hits[pairs.effective].mean()), 4) for one in nulls],
+        "A5": str(outcome.answer.value),
+        "words": outcome.sentence,
+    }
+
+
+def main() -> None:
+    asked = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    asked.add_argument("--out", type=Path)
+    asked.add_argument("--networks", type=int, default=5)
+    asked.add_argument("--family", choices=list(FAMILIES), nargs="+", default=list(FAMILIES))
+    chosen = asked.parse_args()
+    torch.set_num_threads(1)
+    begin, code, module = time.perf_counter(), library_hash(), hypotheses()
+    algorithms = {"(a and b) or (a and c)": module.algorithm(), "a and (b or c)": module.rival()}
+    rows: list[dict[str, Any]] = []
+    for seed in range(chosen.networks):
+        first = next(iter(algorithms.values()))
+        network = module.train(module.network(first, seed=seed, width=WIDTH), first, seed=seed)
+        for family in chosen.family:
+            for name, algorithm in algorithms.items():
+                rows.append(row(network, seed, name, algorithm, family))
+                say(rows[-1])
+    result = {"settings": asdict(SETTINGS), "rows": rows}
+    result |= provenance(
+        "python bench/capacity.py --out docs/capacity.json", code, time.perf_counter() - begin
+    )
+    if chosen.out is None:
+        print(dumped(result))
+    else:
+        chosen.out.write_text(dumped(result), encoding="utf-8")
+
+
+if __name__ == "__main__":
+    main()
