@@ -7,8 +7,8 @@ from importlib.metadata import version
 
 from commutes.errors import NetworkError
 
-# What is imported is there from 4.56 on. Blocks that return the hidden state alone, and masks that are made without the
-# numbers of the tokens, without which no edited run is a cone, came later: 5.5 is the oldest that was tried and has both.
+# What is imported is there from 4.56 on. Blocks that return the hidden state alone, and masks that are made without
+# numbers of tokens, came later; without them no edited run is a cone. 5.5 is the oldest that was tried and has both.
 OLDEST = (5, 5)
 
 
