@@ -123,9 +123,10 @@ def _settings(alignment: Alignment) -> Settings:
             expected="an alignment that cm.fit returned, so that the nulls can be fitted in the same way",
             fix="fit it with cm.fit",
         )
-    found = {name: history[name] for name in Settings.__dataclass_fields__}
+    found: dict[str, Any] = {name: history[name] for name in Settings.__dataclass_fields__}
     # A file gives lists back.
-    return Settings(**found | {"init": tuple(found["init"])})
+    found["init"] = tuple(found["init"])
+    return Settings(**found)
 
 
 def _check_data(
