@@ -13,6 +13,7 @@ from torch.nn.functional import cross_entropy
 import commutes as cm
 from commutes.errors import AlignmentError
 from commutes.features import Subspace, orthonormal
+from commutes.features._rotation import OrthonormalBasis
 from commutes.robustness import CHECKS
 from commutes.training import Settings
 from commutes.training._cohort import cohort
@@ -72,7 +73,7 @@ def test_fitting_and_challenging_freeze_nothing_for_good(case):
 
 def test_variables_of_one_rotation_share_its_parameters_and_count_once(case):
     members = cohort([case.claim], [case.parts[0]], budget=2**30)
-    assert members.banks.shapes == ((0, 6, 2),)
+    assert members.banks.parts == ((0, OrthonormalBasis(6, 2)),)
 
 
 def test_the_loss_is_the_plain_cross_entropy_with_every_pair_once(case):

@@ -219,7 +219,7 @@ def test_one_row(family: str) -> None:
 def test_an_edit_that_changes_nothing_certifies_anything(monkeypatch: pytest.MonkeyPatch) -> None:
     """So that the trial's edits are random: a model that attends both ways passes it otherwise."""
 
-    class Nothing(_admission._Replaced):
+    class Nothing(_admission.Unmapped):
         def write(self, state: torch.Tensor, old: torch.Tensor, new: torch.Tensor, /) -> torch.Tensor:
             return state
 
@@ -235,7 +235,7 @@ def test_an_edit_that_changes_nothing_certifies_anything(monkeypatch: pytest.Mon
 
     both = network()
     assert not cone_certificate(both, both.encode(inputs)).holds
-    monkeypatch.setattr(_admission, "_Replaced", Nothing)
+    monkeypatch.setattr(_admission, "Unmapped", Nothing)
     monkeypatch.setattr(_admission, "_starts", lambda *_: [6])
     fooled = network()
     assert cone_certificate(fooled, fooled.encode(inputs)).holds

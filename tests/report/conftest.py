@@ -140,6 +140,10 @@ FIGURES: dict[str, tuple[str, dict[str, Any]]] = {
         "every rival expects another answer on at least 45.1 % of the pairs (1,642 of 3,642)",
         {"least": 0.4508},
     ),
+    "A5": (
+        "networks that were never trained are not aligned by a rotation: .525 [.513, .538], at most .820 allowed",
+        {"limit": 0.82, "null": {"upper": 0.548}},
+    ),
     "A6": ("fitted .971, held out .967; the gap's upper bound is .014, below .05", {"gap_upper": 0.014}),
     "A9": (
         "the edit is larger on 98.6 % of effective pairs than on the median placebo pair",

@@ -29,6 +29,12 @@ class Settings:
     """Pairs per step."""
     starts: int = 3
     """Random starts; of all starts the one that does best on the selection split is kept."""
+    every: int = 100
+    """Steps between measurements on the selection split; the best of them is kept (early stopping), and once every
+    claim has a start that is right on all of it the fit ends."""
+    objective: Objective = "vocabulary"
+    """Of a language model: cross-entropy over all that it can answer, or over the declared answers alone, which is
+    faster, as the rest of the vocabulary is not computed. What is measured is the argmax over all in either case."""
     init: tuple[str, ...] = ()
     """Closed forms, each the beginning of one more start; "auto" is the one that does best on training pairs."""
     schedule: Schedule = "cosine"
@@ -39,12 +45,6 @@ class Settings:
     """Measurements on the selection split without a gain after which a start is over; None waits to the end."""
     threads: int = 1
     """Threads of the processor. Bits depend on how sums are divided among them: with 1 they are the same anywhere."""
-    every: int = 100
-    """Steps between measurements on the selection split; the best of them is kept (early stopping), and once every
-    claim has a start that is right on all of it the fit ends."""
-    objective: Objective = "vocabulary"
-    """Of a language model: cross-entropy over all that it can answer, or over the declared answers alone, which is
-    faster, as the rest of the vocabulary is not computed. What is measured is the argmax over all in either case."""
 
     @property
     def fits(self) -> int:
