@@ -261,6 +261,21 @@ def test_a_certificate_is_asked_for_once_per_network_and_dies_with_it() -> None:
     assert gone() is None
 
 
+def test_memory_that_runs_out_in_the_trial_says_nothing_about_the_network() -> None:
+    case = _chain("plain")
+    network = case.network()
+    own = case.module.layers[2].__dict__  # type: ignore[index, union-attr]
+
+    def fail(_: torch.Tensor) -> None:
+        raise torch.OutOfMemoryError("none left")
+
+    own["forward"] = fail
+    with pytest.raises(torch.OutOfMemoryError):
+        certificate(network, network.encode(nets.values()))
+    del own["forward"]
+    assert certificate(network, network.encode(nets.values())).holds
+
+
 def test_a_known_state_stands_in_for_the_block() -> None:
     case = _chain("plain")
     network = case.network()

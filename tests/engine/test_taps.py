@@ -64,7 +64,31 @@ def test_a_module_that_never_runs() -> None:
         "  where:    never of Branching\n"
         "  got:      did not run\n"
         "  expected: exactly one call\n"
-        "  do:       list what runs with `commutes sites SPEC`"
+        "  do:       name a module that runs: head, twice"
+    )
+
+
+class Once(nn.Module):
+    """Runs once, and never again."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.layers = nn.ModuleList(nn.Linear(4, 4) for _ in range(3))
+        self.runs = 0
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        self.runs += 1
+        x = self.layers[0](x)
+        if self.runs > 1:
+            raise RuntimeError("not again")
+        return self.layers[1](x)
+
+
+def test_a_network_that_cannot_be_run_again_names_what_ran_so_far() -> None:
+    network = Case(nets.built(Once), (nets.gaussian(nets.INPUTS, 4),)).network()
+    text = _text(lambda: prepare(network, nets.values(), [network.site("layers.2")]), EngineError)
+    assert text.endswith(
+        "  got:      did not run\n  expected: exactly one call\n  do:       name a module that runs: layers.0"
     )
 
 
@@ -84,8 +108,17 @@ def test_a_weight_that_is_used_without_its_module_running() -> None:
     network = nets.encoder().network()
     site = network.site("layers.0.self_attn.out_proj")
     text = _text(lambda: prepare(network, nets.values(), [site]), EngineError)
-    assert "layers.0.self_attn.out_proj of Encoder" in text
-    assert "did not run" in text
+    assert text == (
+        "a module did not fire as declared\n"
+        "  where:    layers.0.self_attn.out_proj of Encoder\n"
+        "  got:      did not run\n"
+        "  expected: exactly one call\n"
+        "  do:       name a module that runs: layers.0.self_attn, layers.1.self_attn, layers.0.norm2, "
+        "layers.0.norm1, layers.0.linear2, layers.0.linear1, layers.0.dropout, layers.0.dropout2, "
+        "layers.0.dropout1, layers.1.norm2 and 9 more, which `commutes sites SPEC` lists"
+    )
+    # No hook of the search is left.
+    assert not any(module._forward_pre_hooks for module in network.module.modules())
 
 
 def test_a_module_that_stops_firing_is_noticed_in_the_edited_run() -> None:
@@ -102,7 +135,7 @@ def test_a_module_that_stops_firing_is_noticed_in_the_edited_run() -> None:
         "  where:    sometimes of Branching\n"
         "  got:      did not run\n"
         "  expected: exactly one call\n"
-        "  do:       list what runs with `commutes sites SPEC`"
+        "  do:       name a module that runs: twice, head"
     )
 
 

@@ -15,6 +15,7 @@ from commutes.engine._interchange import SiteEdit, Unmapped, interchange
 from commutes.engine._kept import Kept, Wanted, keep
 from commutes.engine._layout import SiteLayout, layouts
 from commutes.engine._resume import Certificate, refused_hooks
+from commutes.errors import is_out_of_memory
 from commutes.network import Inputs, Moment, Network, Place, Site
 
 # Certificates by what a forward's way depends on: see `_kind`.
@@ -123,10 +124,10 @@ def _certified(network: Network, inputs: Inputs) -> Certificate:
         try:
             with torch.no_grad():
                 reason = _difference(network, rows, start, generator)
-        except torch.OutOfMemoryError:
-            # That says nothing about the model.
-            raise
         except Exception as error:
+            if is_out_of_memory(error):
+                # That says nothing about the model.
+                raise
             # Whatever a model does that no decoder does, the whole run is still right.
             reason = " ".join([f"{type(error).__name__}:", *str(error).strip().splitlines()[:1]])
         if reason:

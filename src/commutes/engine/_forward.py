@@ -81,13 +81,17 @@ def forward(
     logits_at = Moment(network.read_path, "output", None, None) if network.read_path else None
     # A tap at the very module that is read must come first, so that the logits are the edited ones.
     head = None if columns is None else _head(network, taps)
-    with started(network, start), narrowed(head, columns), tapped(network, taps):
+
+    def run() -> object:
+        return _call(network, args, kwargs, weights, _options(network, start))
+
+    with started(network, start), narrowed(head, columns), tapped(network, taps, again=run):
         handle = None
         try:
             if logits_at is not None:
                 module = network.module.get_submodule(logits_at.path)
                 handle = module.register_forward_hook(lambda _m, _a, out: read.append(network.logits_of(out)))
-            returned = _call(network, args, kwargs, weights, _options(network, start))
+            returned = run()
         finally:
             if handle is not None:
                 handle.remove()
@@ -120,9 +124,13 @@ def observe(
     """Run only as far as the last tap; `options` are what the module is called with beside tensors."""
     if not taps:
         return
+
+    def run() -> object:
+        return _call(network, args, kwargs, weights, {**_options(network, start), **(options or {})})
+
     try:
-        with started(network, start), tapped(network, taps, stop_early=True):
-            _call(network, args, kwargs, weights, {**_options(network, start), **(options or {})})
+        with started(network, start), tapped(network, taps, again=run, stop_early=True):
+            run()
     except Enough:
         return
 

@@ -150,8 +150,12 @@ def layouts(network: Network, inputs: Inputs, sites: Sequence[Site]) -> dict[Sit
         return tap
 
     moments = dict.fromkeys(moment for site in sites for moment in site.moments)
-    with torch.no_grad(), tapped(network, {m: watch(m) for m in moments}):
-        network.module(*one.args, **one.kwargs, **network.options)
+
+    def run() -> object:
+        return network.module(*one.args, **one.kwargs, **network.options)
+
+    with torch.no_grad(), tapped(network, {m: watch(m) for m in moments}, again=run):
+        run()
     return {site: _site_layout(site, [found[p.moment] for p in site.places], one, network) for site in sites}
 
 

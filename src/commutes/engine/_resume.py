@@ -9,6 +9,7 @@ from dataclasses import dataclass
 import torch
 
 from commutes.engine._forward import Resume, forward
+from commutes.errors import is_out_of_memory
 from commutes.network import Inputs, Moment, Network, Site, hooked
 
 
@@ -116,12 +117,17 @@ def _difference(
     try:
         whole = forward(network, rows.args, rows.kwargs, taps={Moment(path, "output", None, None): edit})
     except Exception as error:
+        if is_out_of_memory(error):
+            # That says nothing about the network.
+            raise
         return f"block {path} cannot be edited alone: {error}"
     if len(outputs) != 1 or not isinstance(outputs[0], torch.Tensor):
         return f"block {path} does not return one tensor once"
     try:
         again = forward(network, rows.args, rows.kwargs, taps={}, start=Resume(index, edited[0]))
     except Exception as error:
+        if is_out_of_memory(error):
+            raise
         # Something between the blocks needs what a skipped block would have made.
         return f"cannot resume behind {path}: {error}"
     gap = float((whole - again).abs().max())

@@ -4,15 +4,18 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from typing import NamedTuple, cast
 
 import torch
 from torch import nn
 
-from commutes.errors import EngineError, SiteError
+from commutes.errors import EngineError, SiteError, nearest
 from commutes.network import Moment, Network
+
+# Modules that an error names at most.
+_NAMED = 10
 
 Tap = Callable[[torch.Tensor], torch.Tensor | None]
 """Sees the tensor at a moment; returns what shall stand in its place, or None to leave it."""
@@ -40,16 +43,20 @@ class _Count:
 
 
 @contextmanager
-def tapped(network: Network, taps: Mapping[Moment, Tap], *, stop_early: bool = False) -> Iterator[None]:
+def tapped(
+    network: Network, taps: Mapping[Moment, Tap], *, again: Callable[[], object], stop_early: bool = False
+) -> Iterator[None]:
     """Install the taps for one forward and remove them, also after an exception.
 
     Args:
         network: Whose module is run inside the block.
         taps: What to do at each moment.
+        again: The forward once more; asked for to name what runs where something did not.
         stop_early: End the forward (by raising `Enough`) after the last tap has fired.
 
     Raises:
-        EngineError: A module fired less or more often than its moment says.
+        EngineError: A module fired less or more often than its moment says; of one that did not run the error names
+            those that do.
     """
     count = _Count()
     pending = set(taps)
@@ -80,10 +87,10 @@ def tapped(network: Network, taps: Mapping[Moment, Tap], *, stop_early: bool = F
             module = network.module.get_submodule(path)
             handles.append(_install(module, (path, side), fire))
         yield
-        _check_counts(taps, count.fired, network)
     finally:
         for handle in handles:
             handle.remove()
+    _check_counts(taps, count.fired, network, again)
 
 
 def _install(
@@ -187,23 +194,52 @@ def _kind(value: object) -> str:
     return "None" if value is None else type(value).__name__
 
 
-def _check_counts(taps: Mapping[Moment, Tap], fired: Counter[tuple[str, str]], network: Network) -> None:
+def _check_counts(
+    taps: Mapping[Moment, Tap], fired: Counter[tuple[str, str]], network: Network, again: Callable[[], object]
+) -> None:
     for moment in taps:
         times = fired[(moment.path, moment.side)]
         if moment.call is None and times == 1:
             continue
         if moment.call is not None and times > moment.call:
             continue
-        ran = "did not run" if times == 0 else f"ran {times} times"
-        fix = (
-            f"say which call with call=0 to {times - 1}"
-            if times > 1
-            else "list what runs with `commutes sites SPEC`"
-        )
         raise EngineError(
             "a module did not fire as declared",
             where=f"{moment} of {network.name}",
-            got=ran,
+            got="did not run" if times == 0 else f"ran {times} times",
             expected="exactly one call" if moment.call is None else f"at least {moment.call + 1} calls",
-            fix=fix,
+            fix=_instead(moment, network, again)
+            if times == 0
+            else f"say which call with call=0 to {times - 1}",
         )
+
+
+def _instead(moment: Moment, network: Network, again: Callable[[], object]) -> str:
+    """The modules that run, those first that are spelt most alike."""
+    ran = _running(network, again)
+    if not ran:
+        return "list what runs with `commutes sites SPEC`"
+    named = nearest(moment.path, ran, _NAMED)
+    more = len(ran) - len(named)
+    rest = f" and {more} more, which `commutes sites SPEC` lists" if more else ""
+    return f"name a module that runs: {', '.join(named)}{rest}"
+
+
+def _running(network: Network, again: Callable[[], object]) -> list[str]:
+    """Paths of the modules that run in a forward, in their order."""
+    ran: dict[str, None] = {}
+    handles: list[torch.utils.hooks.RemovableHandle] = []
+    try:
+        for path, module in network.module.named_modules():
+            if path:
+                # It answers None, so that nothing changes.
+                handles.append(
+                    module.register_forward_pre_hook(lambda _m, _a, path=path: ran.setdefault(path))
+                )
+        # What is wrong with a second run is not what is to be said.
+        with torch.no_grad(), suppress(Exception):
+            again()
+    finally:
+        for handle in handles:
+            handle.remove()
+    return list(ran)
