@@ -79,7 +79,7 @@ def hypotheses() -> ModuleType:
 
 def row(seed: int, kind: str, config: Config) -> dict[str, Any]:
     """Train one network and measure it."""
-    begin = time.perf_counter()
+    begin = time.process_time()
     equality, wanted = hypotheses(), KINDS[kind]
     algorithm = equality.anchor_algorithm()
     units = cm.Coordinates(equality.anchor_network(algorithm, seed=seed).site("layers.0"))
@@ -110,7 +110,7 @@ def row(seed: int, kind: str, config: Config) -> dict[str, Any]:
         "variables": {name: variable(found, name) for name in UNITS},
         "floors": {name: floor.rate for name, floor in found.floors.items()},
         "strictness": cm.strictness(measured, test, seed=seed).record(),
-        "seconds": round(time.perf_counter() - begin),
+        "seconds": round(time.process_time() - begin),
     }
 
 
@@ -128,24 +128,24 @@ def variable(found: cm.Evaluation, name: str) -> dict[str, Any]:
     }
 
 
-def measured(config: Config, kinds: Sequence[str]) -> list[dict[str, Any]]:
-    """All rows, kind by kind."""
-    rows = []
-    for kind in kinds:
-        for seed in config.seeds:
-            rows.append(row(seed, kind, config))
-            say(line(rows[-1]), f"{rows[-1]['seconds']} s")
-    return rows
-
-
-def added(old: dict[str, Any], new: dict[str, Any]) -> dict[str, Any]:
-    """The new rows, and those old ones whose kind was not made again, which the very same code has made."""
-    if old["code"] != new["code"] or old["versions"] != new["versions"]:
+def made(config: Config, kinds: Sequence[str], known: dict[str, Any], out: Path | None) -> dict[str, Any]:
+    """All rows, kind by kind, written as they come; those that are known are not made again."""
+    rows: list[dict[str, Any]] = known.get("rows", [])
+    code = library_hash()
+    if known and known["code"]["sha256"] != code:
         raise SystemExit("the rows of the file were made by other code: make them all again")
-    made = {row["kind"] for row in new["rows"]}
-    rows = [row for row in old["rows"] if row["kind"] not in made] + new["rows"]
-    rows.sort(key=lambda row: (list(KINDS).index(row["kind"]), row["seed"]))
-    return new | {"rows": rows, "seconds": old["seconds"] + new["seconds"]}
+    result = known
+    for kind, seed in ((kind, seed) for kind in kinds for seed in config.seeds):
+        if any((one["kind"], one["seed"]) == (kind, seed) for one in rows):
+            continue
+        done = row(seed, kind, config)
+        rows = sorted([*rows, done], key=lambda one: (list(KINDS).index(one["kind"]), one["seed"]))
+        result = provenance(COMMAND, code, sum(one["seconds"] for one in rows))
+        result |= {"config": asdict(config), "rows": rows}
+        if out is not None:
+            out.write_text(dumped(result), encoding="utf-8")
+        say(line(done), f"{done['seconds']} s")
+    return result
 
 
 def main() -> None:
@@ -153,24 +153,21 @@ def main() -> None:
     parser.add_argument("--out", type=Path, help="the JSON file; the page goes beside it")
     parser.add_argument("--seeds", type=int, nargs="*")
     parser.add_argument("--kinds", nargs="*", choices=list(KINDS), default=list(KINDS))
-    parser.add_argument("--add", action="store_true", help="keep the rows of other kinds that the file has")
+    parser.add_argument("--add", action="store_true", help="go on with the file, where the same code made it")
     parser.add_argument("--smoke", action="store_true", help="print the rows of the small form")
     parser.add_argument("--page", action="store_true", help="only write the page of the JSON file again")
     given = parser.parse_args()
     torch.set_num_threads(1)
     if given.smoke:
-        print(dumped({"rows": measured(SMOKE, ["first"])}))
+        print(dumped({"rows": [row(0, "first", SMOKE)]}))
         return
     if not given.page:
         config = replace(Config(), seeds=tuple(given.seeds)) if given.seeds else Config()
-        begin, code = time.perf_counter(), library_hash()
-        rows = measured(config, given.kinds)
-        result = provenance(COMMAND, code, time.perf_counter() - begin)
-        result |= {"config": asdict(config), "rows": rows, "smoke": {"rows": measured(SMOKE, ["first"])}}
+        known = json.loads(given.out.read_text(encoding="utf-8")) if given.add else {}
+        result = made(config, given.kinds, known, given.out)
         if given.out is None:
             return
-        if given.add:
-            result = added(json.loads(given.out.read_text(encoding="utf-8")), result)
+        result["smoke"] = {"rows": [row(0, "first", SMOKE)]}
         given.out.write_text(dumped(result), encoding="utf-8")
     result = json.loads(given.out.read_text(encoding="utf-8"))
     given.out.with_suffix(".md").write_text(page(result), encoding="utf-8")

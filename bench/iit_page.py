@@ -29,7 +29,7 @@ def page(result: Mapping[str, Any]) -> str:
         "# Interchange-intervention training of a small network",
         "",
         f"Made by `{result['command']}`, torch {result['versions']['torch']}; SHA-256 of src/commutes and "
-        f"algorithms/equality.py {result['code']['sha256'][:16]}. One core, {result['seconds']:,} s in all; the "
+        f"algorithms/equality.py {result['code']['sha256'][:16]}. {result['seconds']:,} s of one core in all; the "
         "numbers are in `iit.json`.",
         "",
         "Hierarchical equality of four vectors of four real numbers, a 16-16-16-16-2 ReLU network, first hidden layer: "
