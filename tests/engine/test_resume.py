@@ -5,6 +5,7 @@ from __future__ import annotations
 import gc
 import weakref
 from collections.abc import Callable, Sequence
+from typing import Any
 
 import pytest
 import torch
@@ -264,15 +265,15 @@ def test_a_certificate_is_asked_for_once_per_network_and_dies_with_it() -> None:
 def test_memory_that_runs_out_in_the_trial_says_nothing_about_the_network() -> None:
     case = _chain("plain")
     network = case.network()
-    own = case.module.layers[2].__dict__  # type: ignore[index, union-attr]
+    last: Any = case.module.get_submodule("layers.2")
 
     def fail(_: torch.Tensor) -> None:
         raise torch.OutOfMemoryError("none left")
 
-    own["forward"] = fail
+    last.forward = fail
     with pytest.raises(torch.OutOfMemoryError):
         certificate(network, network.encode(nets.values()))
-    del own["forward"]
+    del last.forward
     assert certificate(network, network.encode(nets.values())).holds
 
 
