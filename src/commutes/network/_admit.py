@@ -4,12 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Hashable, Iterable, Mapping, Sequence
 
-import torch
 from torch import nn
 
 from commutes.errors import NetworkError, SiteError, nearest
-
-Read = None | int | str | tuple[str, int]
 
 
 def no_such(path: str, modules: Mapping[str, nn.Module], names: Iterable[str] = ()) -> SiteError:
@@ -21,52 +18,6 @@ def no_such(path: str, modules: Mapping[str, nn.Module], names: Iterable[str] = 
         + ", ".join(nearest(path, [*names, *filter(None, modules)], 3)),
         fix="list the places with `commutes sites SPEC` or dict(module.named_modules())",
     )
-
-
-def read_where(read: Read) -> tuple[str, int | None]:
-    """Path and position of the logits."""
-    if read is None:
-        return "", None
-    pair = (
-        isinstance(read, tuple) and len(read) == 2 and isinstance(read[0], str) and isinstance(read[1], int)
-    )
-    if isinstance(read, bool) or not (pair or isinstance(read, int | str)):
-        raise NetworkError(
-            "read= says where the logits are",
-            got=repr(read),
-            expected="a position, a path or (path, position)",
-        )
-    if isinstance(read, int):
-        return "", read
-    if isinstance(read, str):
-        return read, None
-    return read
-
-
-def at_position(tensor: torch.Tensor, position: int | tuple[int, ...]) -> torch.Tensor:
-    """The logits at one position, or at several that lie side by side.
-
-    Raises:
-        NetworkError: No axis of positions, or one that is too short.
-    """
-    if tensor.ndim != 3:
-        raise NetworkError(
-            "read= names a position, but there is no position axis",
-            got=f"shape {tuple(tensor.shape)}",
-            expected="(batch, positions, answers)",
-        )
-    length = tensor.shape[1]
-    asked = (position,) if isinstance(position, int) else position
-    outside = [one for one in asked if not -length <= one < length]
-    if outside:
-        raise NetworkError(
-            "read= names a position outside the sequence",
-            got=f"position {outside[0]}",
-            expected=f"from {-length} to {length - 1}",
-        )
-    if isinstance(position, int):
-        return tensor[:, position]
-    return tensor.narrow(1, position[0] % length, len(position))
 
 
 def distinct(answers: Iterable[Hashable]) -> tuple[Hashable, ...]:

@@ -4,27 +4,18 @@ from __future__ import annotations
 
 import copy
 from collections.abc import Callable, Hashable, Mapping, Sequence
-from dataclasses import replace
-from typing import TYPE_CHECKING, Any, Literal, cast
+from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 import torch
 from torch import nn
 
-from commutes.errors import NetworkError, SiteError
-from commutes.network._admit import (
-    Read,
-    at_position,
-    block_paths,
-    distinct,
-    no_language,
-    no_such,
-    read_where,
-    refuse_both,
-    unread,
-)
+from commutes.errors import NetworkError
+from commutes.network._admit import block_paths, distinct, no_such, refuse_both, unread
+from commutes.network._asked import asked_place
 from commutes.network._fingerprint import fingerprint
 from commutes.network._inputs import Columns, Inputs, encoded
+from commutes.network._logits import Read, found_logits, read_where
 from commutes.network._probe import ModuleCall, check_mode, probe
 from commutes.network._reinitialise import reinitialise
 from commutes.network._site import Moment, Part, Place, Position, Side, Site
@@ -157,25 +148,15 @@ class Network:
         Raises:
             SiteError: No such module (the three nearest are named), or a side or call that cannot be.
         """
-        if self.language is None and (layer is not None or head is not None):
-            raise no_language(path)
-        if path not in self._modules and not (self.language is not None and self.language.knows(path)):
-            raise no_such(path, self._modules, () if self.language is None else self.language.names)
-        if side not in ("input", "output"):
-            raise SiteError(
-                "a site is at a module's input or output", got=repr(side), expected="'input' or 'output'"
-            )
-        if call is not None and (isinstance(call, bool) or not isinstance(call, int) or call < 0):
-            raise SiteError(
-                "calls count from 0", where=path, got=repr(call), expected="a whole number from 0"
-            )
-        place = Place(Moment(path, side, item, call), part, axis=axis)
-        where = (position, source_position)
-        if self.language is not None:
-            place = self.language.place(place, layer=layer, head=head)
-            where = self.language.positions(place, *where)
-        base, source = cast("tuple[Position | None, Position | None]", where)
-        place = replace(place, position=base, source_position=source)
+        place = asked_place(
+            Place(Moment(path, side, item, call), part, axis=axis),
+            self._modules,
+            self.language,
+            layer=layer,
+            head=head,
+            position=position,
+            source_position=source_position,
+        )
         return Site(self, (place,), each)
 
     @classmethod
@@ -265,27 +246,9 @@ class Network:
         Raises:
             NetworkError: It is not a tensor, or its width does not fit the answers.
         """
-        tensor = getattr(returned, "logits", returned)
-        if not isinstance(tensor, torch.Tensor):
-            raise NetworkError(
-                "the logits are not a tensor",
-                where=self.read_path or "what the module returned",
-                got=type(returned).__name__,
-                expected="a tensor of shape (batch, answers)",
-                fix="name the module that returns the logits with read=",
-            )
-        if self.read_position is not None:
-            tensor = at_position(tensor, self.read_position)
-        if self.language is not None or self.answers is None:
-            return tensor
-        if tensor.ndim != 2 or tensor.shape[1] < len(self.answers):
-            raise NetworkError(
-                "the logits do not fit the answers",
-                got=f"shape {tuple(tensor.shape)}",
-                expected=f"(batch, at least {len(self.answers)})",
-                fix="say with read= which module and position holds the logits",
-            )
-        return tensor
+        # A language model answers with its whole vocabulary, and a custom `decode=` says itself what it needs.
+        width = None if self.language is not None or self.answers is None else len(self.answers)
+        return found_logits(returned, self.read_path, self.read_position, width)
 
     def check_mode(self) -> None:
         """Refuse a module whose answers are random, or that mixes the examples of a batch.
