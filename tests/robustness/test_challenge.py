@@ -336,8 +336,8 @@ def test_options_are_refused_in_their_words():
     def said(**options):
         return message(DataError, lambda: challenge(claim, test=pairs, **options))
 
-    assert "got:      'R3'" in said(level="R3")
-    assert "R0, R1, R2" in said(level="R3")
+    assert "got:      'R6'" in said(level="R6")
+    assert "R0, R1, R2" in said(level="R6")
     for name in ("target", "behaviour"):
         for value in (0, 1.5, 90, float("nan"), True, "0.9"):
             assert f"{name}= is a share" in said(**{name: value})

@@ -14,7 +14,14 @@ from commutes.evaluation._answers import (
 from commutes.evaluation._evaluation import DRAWS, Evaluation, evaluate, label_of, measure
 from commutes.evaluation._floors import RANDOM, not_excluded, random_maps
 from commutes.evaluation._looks import look, looks
-from commutes.evaluation._predictions import Bench, behaviour, bench, check_finite_logits, clean_answers
+from commutes.evaluation._predictions import (
+    Alter,
+    Bench,
+    behaviour,
+    bench,
+    check_finite_logits,
+    clean_answers,
+)
 from commutes.evaluation._rates import GATED, Cell, Change, Worst, cell_rows, is_gated, rate_of
 from commutes.evaluation._scores import answer_scores
 
@@ -23,6 +30,7 @@ __all__ = [
     "GATED",
     "OTHER",
     "RANDOM",
+    "Alter",
     "Among",
     "Answers",
     "Bench",

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 
@@ -11,10 +11,21 @@ import torch
 
 from commutes.alignment import Alignment
 from commutes.counterfactuals import Counterfactuals
-from commutes.engine import BUDGET, Featurizer, Prepared, clean_rows_within, forward, prepare, rows_within
+from commutes.engine import (
+    BUDGET,
+    Batch,
+    Featurizer,
+    Prepared,
+    clean_rows_within,
+    forward,
+    prepare,
+    rows_within,
+)
 from commutes.errors import EngineError
 from commutes.evaluation._answers import Answers, Outcome, answers_of, joined
 from commutes.network import Inputs, Network
+
+Alter = Callable[[Batch, slice], Batch]
 
 
 @dataclass(frozen=True, eq=False)
@@ -40,17 +51,39 @@ class Bench:
         """The network's own answer to every distinct input, as an output column.  # shape: (m,)"""
         return self.unedited.answered
 
+    def edited(
+        self,
+        featurizers: Sequence[Featurizer],
+        *,
+        rows: np.ndarray | None = None,
+        source: np.ndarray | None = None,
+        masks: Sequence[torch.Tensor] | None = None,
+        change: Alter | None = None,
+    ) -> Iterator[torch.Tensor]:
+        """Logits of the pairs' bases after an intervention, a few pairs at a time and in order.
+
+        Args:
+            featurizers: One map per site of what was prepared.
+            rows: Which pairs, by their numbers; all by default.
+            source: Other inputs to take coordinates from, for the chosen pairs.  # shape: (rows, slots)
+            masks: Other tables of which coordinate comes from which source, for the chosen pairs; one per site.
+            change: Given the tensors of some pairs and their places among the chosen ones, other tensors: states that
+                no input has (a mean, zeros, noise).
+        """
+        chosen = np.arange(len(self.pairs)) if rows is None else rows
+        base = torch.from_numpy(self.pairs.base[chosen])
+        taken = torch.from_numpy(self.pairs.source[chosen] if source is None else source)
+        tables = [m[torch.from_numpy(chosen).to(m.device)] for m in self.masks] if masks is None else masks
+        with torch.no_grad():
+            for start in range(0, len(chosen), self.at_once):
+                own = slice(start, start + self.at_once)
+                batch = self.prepared.batch(base[own], taken[own])
+                batch = batch if change is None else change(batch, own)
+                yield self.prepared.logits(batch, featurizers, [m[own] for m in tables])
+
     def outcome(self, featurizers: Sequence[Featurizer]) -> Outcome:
         """The network's answer to every pair after the interchange."""
-        found = []
-        base, source = torch.from_numpy(self.pairs.base), torch.from_numpy(self.pairs.source)
-        with torch.no_grad():
-            for start in range(0, len(self.pairs), self.at_once):
-                rows = slice(start, start + self.at_once)
-                batch = self.prepared.batch(base[rows], source[rows])
-                logits = self.prepared.logits(batch, featurizers, [m[rows] for m in self.masks])
-                found.append(self.answers.outcome(logits))
-        return joined(found)
+        return joined([self.answers.outcome(logits) for logits in self.edited(featurizers)])
 
     def answered(self, featurizers: Sequence[Featurizer]) -> np.ndarray:
         """The network's answer to every pair after the interchange, as an output column.  # shape: (n,)"""

@@ -9,6 +9,7 @@ from typing import Any
 
 import numpy as np
 
+from commutes.algorithm import Algorithm
 from commutes.alignment import Alignment
 from commutes.counterfactuals import Counterfactuals
 from commutes.evaluation import Bench, Evaluation
@@ -39,6 +40,38 @@ class Thresholds:
     """Gap to refits on untrained networks."""
     selectivity: float = 0.20
     """Gap to the worst control task."""
+    margin: float = 0.10
+    """Share of effective pairs whose margin is not recovered (A4)."""
+    strictness: float = 0.95
+    """How often the answer stays when all that carries no variable comes from another input (C3)."""
+    necessity: float = 0.10
+    """How far the accuracy with a randomised variable may be from what the algorithm predicts (C8)."""
+    unread: float = 0.20
+    """What the part of the subspace that nothing reads may add (D1)."""
+    component: float = 1.10
+    """Effect of the subspace over that of the whole component (D2)."""
+    unnatural: float = 0.05
+    """Excess share of edited states that the readers find unlike natural ones (D3)."""
+    agreement: float = 0.90
+    """Share of clean agreement that is kept where a decoded value changes under perturbation (D4)."""
+    unused: float = 0.20
+    """Decodability beyond what patching shows to be used (D6)."""
+    multiverse: float = 0.90
+    """Share of combinations of metric, replacement, position and template that keep the verdict (A7)."""
+    damage: float = 0.05
+    """What an edit may cost on inputs that the claim says nothing about (C9)."""
+    cross_swap: float = 0.90
+    """Agreement where one fit edits and another reads (E3)."""
+    over_rivals: float = 0.10
+    """Gap to a rival algorithm that is not entailed (E5)."""
+
+
+@dataclass(frozen=True)
+class Declared:
+    """What the claim is to be held against: declared by its owner, hashed with it."""
+
+    rivals: Mapping[str, Algorithm] = field(default_factory=dict)
+    """Other algorithms over the same inputs, by name."""
 
 
 @dataclass(frozen=True)
@@ -81,6 +114,8 @@ class Case:
     untrained: Callable[[], list[Refit]]
     """Refits of the claim on untrained networks, computed once."""
     progress: Progress | None
+    declared: Declared = field(default_factory=Declared)
+    """What was written down beside the claim, before the test split was opened."""
 
     def rows(self, variable: str) -> np.ndarray:
         """Test pairs that swap this one variable alone."""

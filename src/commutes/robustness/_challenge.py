@@ -15,9 +15,9 @@ from commutes.alignment import Alignment
 from commutes.counterfactuals import Counterfactuals
 from commutes.errors import AlignmentError, DataError
 from commutes.evaluation import bench, label_of, measure
-from commutes.report import CATALOGUE
+from commutes.report import CATALOGUE, LEVELS
 from commutes.robustness._a3_adequacy import adequacy_of
-from commutes.robustness._case import Case, Outcome, Progress, Thresholds
+from commutes.robustness._case import Case, Declared, Outcome, Progress, Thresholds
 from commutes.robustness._claim import fixed_claim, opened
 from commutes.robustness._multiplicity import corrected
 from commutes.robustness._refits import Refit, untrained
@@ -25,7 +25,6 @@ from commutes.robustness._registry import CHECKS
 from commutes.robustness._report import Report, Timed
 from commutes.training import Settings
 
-LEVELS = ("R0", "R1", "R2")
 IN_PYTHON = "a call of challenge in Python, with the seeds and versions above"
 
 
@@ -54,7 +53,7 @@ def challenge(
         test: Interventions on inputs that were neither fitted on nor selected on, or a complete domain.
         train: What it was fitted on; the nulls are fitted on the same. Not needed where nothing is learnt.
         select: What its start and step were chosen on; the nulls are chosen on the same.
-        level: How far to go: "R1" behaves, "R2" controls.
+        level: How far to go: "R1" behaves, "R2" controls, "R3" mediates, "R4" generalises, "R5" discriminates.
         target: Interchange-intervention accuracy that the worst cell must reach.
         behaviour: Accuracy that the network itself must reach.
         refits: Refits on untrained networks, at least 5.
@@ -94,7 +93,7 @@ def challenge(
 
     case = Case(
         alignment, train, select, test, thresholds, settings, seed, refits, controls,
-        bench(alignment, test), evaluation, adequate, nulls, progress,
+        bench(alignment, test), evaluation, adequate, nulls, progress, Declared(rivals or {}),
     )  # fmt: skip
     gating = {entry.id for entry in CATALOGUE if entry.level is not None and entry.level <= level}
     outcomes: dict[str, Outcome] = {}
@@ -182,11 +181,12 @@ def _check_data(
 def _check_options(
     level: str, *, target: float, behaviour: float, refits: int, controls: int, seed: int
 ) -> None:
-    if level not in LEVELS:
+    names = [one.name for one in LEVELS]
+    if level not in names:
         raise DataError(
-            "the level is not one that this version can reach",
+            "there is no such level",
             got=repr(level),
-            expected=", ".join(LEVELS),
+            expected=", ".join(names),
             fix="ask for level='R2'",
         )
     for name, share in (("target", target), ("behaviour", behaviour)):
