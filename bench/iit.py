@@ -44,6 +44,7 @@ class Config:
     select: int = 1_000
     test: int = 4_000
     settings: IIT = SETTINGS
+    layer: str = "layers.0"
 
 
 SMOKE = Config((0,), 6_000, 500, 800, IIT(steps=700, batch=256, lr=1e-2, every=350))
@@ -82,7 +83,7 @@ def row(seed: int, kind: str, config: Config) -> dict[str, Any]:
     begin = time.process_time()
     equality, wanted = hypotheses(), KINDS[kind]
     algorithm = equality.anchor_algorithm()
-    units = cm.Coordinates(equality.anchor_network(algorithm, seed=seed).site("layers.0"))
+    units = cm.Coordinates(equality.anchor_network(algorithm, seed=seed).site(config.layer))
     claim = cm.Alignment(algorithm, {algorithm[v]: units[i] for v, i in wanted.units.items()})
     both = cm.Alignment(algorithm, {algorithm[v]: units[i] for v, i in UNITS.items()})
 

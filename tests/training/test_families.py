@@ -284,8 +284,9 @@ def test_a_closed_form_may_be_right_as_it_is(case: Planted) -> None:
     train, select, test = case.parts
     found = fit(claim, train, select=select, seed=0, method="auto", steps=100, batch=32, starts=1)
     told = found.history["starts_told"]
-    assert told[0] == {"start": "random"}
+    assert told[0] == {"start": "random", "calibration": told[0]["calibration"]}
     rates = told[1]["calibration"]
+    assert 0 <= told[0]["calibration"] < max(rates.values())
     assert set(rates) >= {"contrast", "difference_of_means", "lda"}
     assert rates[told[1]["start"]] == max(rates.values())
     assert evaluate(found, test).overall.rate >= 0.95

@@ -5,6 +5,7 @@ from commutes.training._fit import Progress, Settings, fit, fit_many
 from commutes.training._iit import Trained, train_network
 from commutes.training._iit_settings import IIT
 from commutes.training._iit_strictness import Strictness, strictness
+from commutes.training._summary import summary
 
 __all__ = [
     "IIT",
@@ -17,5 +18,6 @@ __all__ = [
     "fit",
     "fit_many",
     "strictness",
+    "summary",
     "train_network",
 ]

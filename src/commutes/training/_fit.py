@@ -27,6 +27,7 @@ from commutes.training._members import Objective
 from commutes.training._selection import Selection
 from commutes.training._settings import Schedule, Settings, check_claims
 from commutes.training._starts import starts_of
+from commutes.training._summary import summary
 
 
 def fit(
@@ -49,6 +50,7 @@ def fit(
     budget: int = BUDGET,
     checkpoint: str | Path | None = None,
     progress: Progress | None = None,
+    quiet: bool = False,
 ) -> Alignment:
     """A new alignment whose learnt maps are fitted jointly over all variables; the old one is as it was.
 
@@ -59,7 +61,7 @@ def fit(
         select: Interventions on other inputs, on which the step and the start are chosen. Without it the last step
             is taken, and the start that does best on the training pairs.
         method: "das" descends; "auto" also begins at the closed form that does best on training pairs, does not
-            descend where that is right on all of the selection split, and says in the history what it saved.
+            descend where that is right on all of the selection split, and prints what it did and what it saved.
         steps: Optimiser steps.
         lr: Learning rate of Adam.
         batch: Pairs per step.
@@ -73,6 +75,7 @@ def fit(
         budget: Bytes of memory for what is kept of clean runs and for what a step keeps for its gradient.
         checkpoint: A file in which the fit is kept; where it is there, the fit goes on from it with the same bits.
         progress: Called with (step, steps, figures).
+        quiet: Print nothing; `commutes.training.summary` gives the text of any fit.
 
     Raises:
         FitError: Nothing to learn, or settings out of range.
@@ -103,7 +106,7 @@ def fit(
         threads=threads,
     )
     selects = None if select is None else [select]
-    return fit_many(
+    found = fit_many(
         [alignment],
         [train],
         selects=selects,
@@ -113,6 +116,9 @@ def fit(
         progress=progress,
         budget=budget,
     )[0]
+    if method == "auto" and not quiet:
+        print(summary(found))
+    return found
 
 
 def fit_many(

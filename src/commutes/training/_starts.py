@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, cast
 
@@ -31,7 +31,8 @@ class Starts:
 
     raws: tuple[Raws, ...]
     told: tuple[dict[str, Any], ...]
-    """Of every start its name; of one that was chosen among closed forms, the rate of each on calibration pairs."""
+    """Of every start its name. Where one was chosen among closed forms, of every random start its rate on the
+    calibration pairs, and of the chosen one those of all closed forms, and why others could not be had."""
     ids: np.ndarray
     """Hashed ids of the inputs that closed forms have seen."""
 
@@ -50,7 +51,13 @@ def starts_of(member: Member, train: Counterfactuals, seed: int, settings: Setti
     found = closed_forms(member.alignment, train, methods, seed=seed)
     good = {str(name): one for name, one in found.items() if isinstance(one, Alignment)}
     for asked in settings.init:
-        name, notes = _best(good, train) if asked == "auto" and good else (asked, {})
+        name, notes = asked, {}
+        if asked == "auto" and good:
+            rates, randoms, n = _calibrated(member, good, raws[: settings.starts], train)
+            name = max(rates, key=lambda one: rates[one])
+            refused = {str(m): one.what for m, one in found.items() if not isinstance(one, Alignment)}
+            notes = {"calibration": rates, "calibration_pairs": n, "refused": refused}
+            told[: settings.starts] = [{"start": "random", "calibration": rate} for rate in randoms]
         chosen = found[cast("Method", name)] if name != "auto" else next(iter(found.values()))
         if not isinstance(chosen, Alignment):
             raise chosen
@@ -67,14 +74,22 @@ def _random(member: Member, seed: int, start: int) -> Raws:
     )
 
 
-def _best(found: Mapping[str, Alignment], train: Counterfactuals) -> tuple[str, dict[str, Any]]:
-    """The closed form with the best accuracy on effective training pairs.
+def _calibrated(
+    member: Member, found: Mapping[str, Alignment], randoms: Sequence[Raws], train: Counterfactuals
+) -> tuple[dict[str, float], list[float], int]:
+    """Accuracy of closed forms and of random starts on effective training pairs, and how many these are.
 
     Never on controlled ones: maps that swap everything pass those.
     """
     pairs = train.subset(np.nonzero(train.effective)[0][:_CALIBRATION])
-    rates = {name: float(bench(one, pairs).hits(one.featurizers).mean()) for name, one in found.items()}
-    return max(rates, key=lambda name: rates[name]), {"calibration": rates}
+    on = bench(member.alignment, pairs)
+    rates = {name: float(on.hits(one.featurizers).mean()) for name, one in found.items()}
+    device = member.alignment.network.device
+    chance = [
+        [part.solve(raw[None].to(device))[0] for part, raw in zip(member.parts, start, strict=True)]
+        for start in randoms
+    ]
+    return rates, [float(on.hits(member.maps(solved, None)).mean()) for solved in chance], len(pairs)
 
 
 def _raws(member: Member, found: Alignment, name: str) -> Raws:
