@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 from commutes.errors import NetworkError
 from commutes.robustness._case import ALPHA, Case, Outcome, said
-from commutes.robustness._refits import Refit
+from commutes.robustness._refits import NoMapError, Refit
 from commutes.stats import Answer, Interval, gap, gate, mean_interval, rate, show
 
 # Fewer refits than this do not make a distribution.
@@ -57,6 +57,10 @@ def nulls(case: Case) -> list[Refit] | Outcome:
     except NetworkError as error:  # raised before any fit: parameters that no module knows how to reset
         return Outcome(
             Answer.VACUOUS, "the network cannot be re-initialised", reason=f"{error.what}: {error.got}"
+        )
+    except NoMapError as error:
+        return Outcome(
+            Answer.VACUOUS, "the closed form gives no map on an untrained network", reason=str(error)
         )
     behaving = [r for r in found if r.accuracy >= case.thresholds.behaviour]
     if behaving:

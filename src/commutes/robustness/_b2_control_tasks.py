@@ -12,7 +12,7 @@ from commutes.counterfactuals import Counterfactuals
 from commutes.errors import DataError
 from commutes.robustness._case import ALPHA, Case, Outcome, said
 from commutes.robustness._controls import controls
-from commutes.robustness._refits import Refit, refits
+from commutes.robustness._refits import NoMapError, Refit, refits
 from commutes.stats import Answer, Rate, gap, gate, rate, show
 
 # Fewer admissible control functions than this say nothing about what a random function would reach.
@@ -44,7 +44,12 @@ def control_tasks(case: Case) -> Outcome:
             answers.append(Answer.VACUOUS)
             reasons.append(f"the controls of {variable.name} cannot be drawn: {error.what}")
             continue
-        found = _refitted(case, algorithms, drawn)
+        try:
+            found = _refitted(case, algorithms, drawn)
+        except NoMapError as error:
+            answers.append(Answer.VACUOUS)
+            reasons.append(f"a control of {variable.name} has no map, {error}")
+            continue
         claim = _claimed(case, rows, ALPHA)
         controlled = [_own_rate(refit.test, refit.hits, variable) for refit in found]
         gaps = [gap(claim, r) for r in controlled]

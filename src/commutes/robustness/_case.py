@@ -13,9 +13,8 @@ from commutes.algorithm import Algorithm
 from commutes.alignment import Alignment
 from commutes.counterfactuals import Counterfactuals
 from commutes.evaluation import Bench, Evaluation
-from commutes.robustness._refits import Refit
+from commutes.robustness._refits import Procedure, Refit
 from commutes.stats import Answer, Interval, show
-from commutes.training import Settings
 
 Progress = Callable[[str, int, int, Mapping[str, Any]], None]
 
@@ -101,7 +100,7 @@ class Case:
     select: Counterfactuals | None
     test: Counterfactuals
     thresholds: Thresholds
-    settings: Settings
+    settings: Procedure
     seed: int
     refits: int
     controls: int

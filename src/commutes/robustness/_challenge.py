@@ -20,10 +20,10 @@ from commutes.robustness._a3_adequacy import adequacy_of
 from commutes.robustness._case import Case, Declared, Outcome, Progress, Thresholds
 from commutes.robustness._claim import fixed_claim, opened
 from commutes.robustness._multiplicity import corrected
-from commutes.robustness._refits import Refit, untrained
+from commutes.robustness._refits import Procedure, Refit, untrained
 from commutes.robustness._registry import CHECKS
 from commutes.robustness._report import Report, Timed
-from commutes.training import Settings
+from commutes.training import METHODS, ClosedForm, Settings
 
 IN_PYTHON = "a call of challenge in Python, with the seeds and versions above"
 
@@ -111,15 +111,19 @@ def challenge(
     return Report(alignment, claim, count, thresholds, level, evaluation, timed, seed, selection, reproduce)
 
 
-def _settings(alignment: Alignment) -> Settings:
-    """How the claim was fitted: its nulls are fitted in the same way."""
+def _settings(alignment: Alignment) -> Procedure:
+    """How the claim's maps were found: those of its nulls are found in the same way."""
     history = alignment.history
+    if history.get("method") in METHODS and {"nuisance", "size"} <= history.keys():
+        # Of methods that have no such choice the history has none.
+        return ClosedForm(history["method"], history["nuisance"] or ClosedForm.nuisance, history["size"])
     missing = [name for name in Settings.__dataclass_fields__ if name not in history]
     if missing:
         raise AlignmentError(
             "it is not known how the alignment was fitted",
             got=f"a history without {', '.join(missing)}",
-            expected="an alignment that cm.fit returned, so that the nulls can be fitted in the same way",
+            expected="an alignment that cm.fit or cm.closed_form returned, so that the nulls can be fitted in the "
+            "same way",
             fix="fit it with cm.fit",
         )
     found: dict[str, Any] = {name: history[name] for name in Settings.__dataclass_fields__}

@@ -20,7 +20,8 @@ from commutes.evaluation import look, looks
 from commutes.features import Gated, Latents
 from commutes.report import read_bytes, write_text
 from commutes.robustness._case import Thresholds
-from commutes.training import Settings
+from commutes.robustness._refits import Procedure
+from commutes.training import METHODS
 
 LEDGER = "openings.json"
 
@@ -39,7 +40,7 @@ def fixed_claim(
     alignment: Alignment,
     test: Counterfactuals,
     thresholds: Thresholds,
-    settings: Settings | None,
+    settings: Procedure | None,
     *,
     level: str,
     seed: int,
@@ -164,7 +165,9 @@ def _scope(alignment: Alignment, test: Counterfactuals) -> dict[str, str]:
         again = "; inputs recur, intervals allow for it" if test.reused else ""
         inputs = f"{len(test):,} pairs of {len(test.ids):,} distinct inputs, {test.distribution}{again}"
     learnt = any(group.features.learnt for group in alignment.groups)
-    fit = f"one fit (seed {alignment.history.get('seed', 'unknown')})" if learnt else "nothing fitted"
+    seed, method = (alignment.history.get(name, "unknown") for name in ("seed", "method"))
+    how = f"maps computed by {method}" if method in METHODS else "one fit"
+    fit = f"{how} (seed {seed})" if learnt else "nothing fitted"
     return {
         "network": f"one network: {alignment.network.name}",
         "inputs": inputs,

@@ -9,9 +9,17 @@ import numpy as np
 
 from commutes.alignment import Alignment
 from commutes.counterfactuals import Counterfactuals
+from commutes.errors import AlignmentError, DataError, FitError, NetworkError
 from commutes.evaluation import bench, cell_rows, rate_of
 from commutes.stats import Rate
-from commutes.training import Progress, Settings, fit_many
+from commutes.training import ClosedForm, Progress, Settings, fit_many
+
+Procedure = Settings | ClosedForm
+"""How a claim's maps were found: by descent, or computed."""
+
+
+class NoMapError(Exception):
+    """A closed form that there is for the claim cannot be computed for one of its nulls."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -46,16 +54,30 @@ def refits(
     selects: Sequence[Counterfactuals] | None,
     tests: Sequence[Counterfactuals],
     *,
-    settings: Settings,
+    settings: Procedure,
     seed: int,
     progress: Progress | None = None,
 ) -> list[Refit]:
-    """Fit all the claims in one batch and measure each on its own test pairs. Neurons need no fit, and get none."""
+    """Fit all the claims in one batch and measure each on its own test pairs. Neurons need no fit, and get none.
+
+    Raises:
+        NoMapError: A closed form that cannot be computed for one of them.
+    """
     if trains is None or all(alignment.fitted for alignment in alignments):
         return [_measured(a, None, None, test) for a, test in zip(alignments, tests, strict=True)]
-    found = fit_many(alignments, trains, selects=selects, seed=seed, settings=settings, progress=progress)
+    if isinstance(settings, ClosedForm):
+        found = [_computed(a, t, settings, seed) for a, t in zip(alignments, trains, strict=True)]
+    else:
+        found = fit_many(alignments, trains, selects=selects, seed=seed, settings=settings, progress=progress)
     chosen = selects or [None] * len(tests)
     return [_measured(*one) for one in zip(found, trains, chosen, tests, strict=True)]
+
+
+def _computed(alignment: Alignment, train: Counterfactuals, how: ClosedForm, seed: int) -> Alignment:
+    try:
+        return how.maps(alignment, train, seed=seed)
+    except (AlignmentError, DataError, FitError, NetworkError) as error:
+        raise NoMapError(f"{how.method}: {error.what}") from error
 
 
 def _measured(
@@ -80,6 +102,8 @@ def _measured(
 def _fit_passes(alignment: Alignment, select: Counterfactuals | None) -> int:
     """Inputs that the network was run on to fit the alignment, batches and measurements."""
     history = alignment.history
+    if "batch" not in history:
+        return len(alignment.fitted_ids)
     measured = 0 if select is None else int(history["measured"]) * len(select)
     return len(history["start_scores"]) * (int(history["last_step"]) * int(history["batch"]) + measured)
 
@@ -91,7 +115,7 @@ def untrained(
     test: Counterfactuals,
     *,
     count: int,
-    settings: Settings,
+    settings: Procedure,
     seed: int,
     progress: Progress | None = None,
 ) -> list[Refit]:
@@ -99,6 +123,7 @@ def untrained(
 
     Raises:
         NetworkError: The network cannot be re-initialised.
+        NoMapError: A closed form that cannot be computed on one of them.
     """
     seeds = np.random.default_rng([seed, 2]).integers(2**31, size=count)
     twins = [alignment.on(alignment.network.reinitialised(int(s))) for s in seeds]

@@ -19,9 +19,24 @@ from commutes.training._closed_maps import group_map
 from commutes.training._closed_material import Material
 from commutes.training._closed_methods import METHODS, Method
 
-__all__ = ["Method", "Nuisance", "closed_form", "closed_forms"]
+__all__ = ["ClosedForm", "Method", "Nuisance", "closed_form", "closed_forms"]
 
 _SAYS = (AlignmentError, DataError, FitError, NetworkError)
+
+
+@dataclass(frozen=True)
+class ClosedForm:
+    """How the maps of a claim are computed. Nulls are computed in the very same way."""
+
+    method: Method
+    nuisance: Nuisance = "all"
+    size: int | None = None
+
+    def maps(self, alignment: Alignment, pairs: Counterfactuals, *, seed: int) -> Alignment:
+        """The claim with maps that are computed from these pairs; errors as of `closed_form`."""
+        return closed_form(
+            alignment, pairs, method=self.method, nuisance=self.nuisance, size=self.size, seed=seed
+        )
 
 
 def closed_form(

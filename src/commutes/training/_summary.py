@@ -61,7 +61,8 @@ def _descended(history: Mapping[str, Any], names: Sequence[str], pairs: str) -> 
     """How far the descent went, and why it ended."""
     last, steps = int(history["last_step"]), int(history["steps"])
     if not last:
-        return f"not descended: {names[history['chosen_start']]} is right on all of {pairs}; {steps:,} steps saved"
+        name = names[int(history["chosen_start"])]
+        return f"not descended: {name} is right on all of {pairs}; {steps:,} steps saved"
     begun = [_starts(name, names.count(name)).removeprefix("the best of ") for name in dict.fromkeys(names)]
     text = f"descended for {last:,} of {steps:,} steps from {' and '.join(begun)}"
     if last == steps:
@@ -78,7 +79,7 @@ def _kept(history: Mapping[str, Any], names: Sequence[str], pairs: str) -> str:
     )
     when = f"after {step:,} steps" if step else "as it is"
     return (
-        f"kept {_starts(names[history['chosen_start']], 1)} {when}: on {pairs} {show(mean)} over all cells, "
+        f"kept {_starts(names[int(history['chosen_start'])], 1)} {when}: on {pairs} {show(mean)} over all cells, "
         f"{show(worst)} in the worst"
     )
 
