@@ -11,6 +11,7 @@ from torch import nn
 
 from commutes import Alignment, Coordinates, Network, census, counterfactuals
 from commutes.evaluation import Worst
+from commutes.report.catalogue import entry
 from commutes.robustness import CHECKS, Outcome, Thresholds, controls
 from commutes.robustness._a3_adequacy import adequacy_of
 from commutes.robustness._a9_reach import edit_sizes
@@ -49,7 +50,10 @@ def learnt():
 
 
 def test_the_checks_run_cheapest_first():
-    assert list(CHECKS) == ["A3", "A1", "A2", "A9", "A6", "B1", "A5", "B2"]
+    # A5 looks at the refits that B1 has made.
+    efforts = [entry(name).effort for name in CHECKS if name != "A5"]
+    assert efforts == sorted(efforts)
+    assert list(CHECKS).index("A5") == list(CHECKS).index("B1") + 1
 
 
 # A1

@@ -8,7 +8,7 @@ import pytest
 from scipy.stats import t, ttest_1samp
 
 from commutes.errors import StatisticsError
-from commutes.stats import Interval, gap, mean_interval, rate
+from commutes.stats import Interval, gap, mean_interval, paired_gap, rate
 
 
 def test_mean_interval_is_scipys():
@@ -91,6 +91,40 @@ def test_gap_to_nothing_is_anything():
     result = gap(rate([True] * 59), rate([]))
     assert math.isnan(result.value)
     assert (result.lower, result.upper) == pytest.approx((rate([True] * 59).lower - 1, 1))
+
+
+def test_a_paired_gap_is_the_difference_of_the_shares_that_one_alone_has():
+    first, second = np.arange(100) < 80, (np.arange(100) >= 10) & (np.arange(100) < 60)
+    found = paired_gap(first, second, level=0.9, alpha=0.1)
+    only, instead = rate(first & ~second, level=0.95, alpha=0.05), rate([False] * 100, level=0.95, alpha=0.05)
+    assert found.value == pytest.approx(first.mean() - second.mean())
+    assert (found.lower, found.upper) == (only.lower - instead.upper, only.upper - instead.lower)
+    assert (found.low, found.high) == (only.low - instead.high, only.high - instead.low)
+    other = paired_gap(second, first, level=0.9, alpha=0.1)
+    assert (other.lower, other.upper) == pytest.approx((-found.upper, -found.lower))
+    assert paired_gap(first, second, census=True) == Interval(*[pytest.approx(0.3)] * 5, 100)
+    with pytest.raises(StatisticsError) as caught:
+        paired_gap([True], [True, False])
+    assert str(caught.value) == (
+        "a paired gap is between two outcomes of the same pairs\n"
+        "  got:      1 and 2 pairs\n"
+        "  expected: as many of both"
+    )
+
+
+@pytest.mark.parametrize("together", [-1, 0, 1])
+def test_a_paired_gap_covers_however_the_two_go_together(together):
+    """The inverse beside it: bounds for independent shares are too narrow where the two go against each other."""
+    rng = np.random.default_rng(5)
+    missed, narrow, n = 0, 0, 400
+    for _ in range(300):
+        first = rng.random(n) < 0.7
+        seconds = {-1: ~first, 0: rng.random(n) < 0.44, 1: first & (rng.random(n) < 0.6)}
+        truth = {-1: 0.4, 0: 0.26, 1: 0.28}[together]
+        missed += paired_gap(first, seconds[together]).upper < truth
+        narrow += gap(rate(first), rate(seconds[together])).upper < truth
+    assert missed <= 15 + 9
+    assert (narrow > 15 + 9) == (together == -1)
 
 
 def test_record_goes_through_json_and_back():

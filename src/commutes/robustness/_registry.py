@@ -11,6 +11,7 @@ from commutes.robustness._a9_reach import reach
 from commutes.robustness._b1_untrained import untrained
 from commutes.robustness._b2_control_tasks import control_tasks
 from commutes.robustness._case import Check
+from commutes.robustness._d6_probe_and_patch import probe_and_patch
 
 CHECKS: dict[str, Check] = {
     "A3": adequacy,
@@ -18,6 +19,7 @@ CHECKS: dict[str, Check] = {
     "A2": strata,
     "A9": reach,
     "A6": held_out,
+    "D6": probe_and_patch,
     "B1": untrained,
     "A5": capacity,
     "B2": control_tasks,

@@ -12,10 +12,10 @@ import numpy.typing as npt
 
 from commutes.errors import StatisticsError
 from commutes.stats._binomial import t_quantile
-from commutes.stats._checks import checked_alpha, checked_level
-from commutes.stats._rate import Rate, show
+from commutes.stats._checks import checked_alpha, checked_hits, checked_level
+from commutes.stats._rate import Rate, rate, show
 
-__all__ = ["Interval", "gap", "mean_interval"]
+__all__ = ["Interval", "gap", "mean_interval", "paired_gap"]
 
 
 @dataclass(frozen=True)
@@ -127,6 +127,55 @@ def gap(first: Rate | Interval, second: Rate | Interval) -> Interval:
     low, high = _recovered(a, b, (first.low, first.high), (second.low, second.high))
     lower, upper = _recovered(a, b, (first.lower, first.upper), (second.lower, second.upper))
     return Interval(a - b, low, high, lower, upper, min(first.n, second.n))
+
+
+def paired_gap(
+    first: npt.ArrayLike,
+    second: npt.ArrayLike,
+    members: npt.ArrayLike | None = None,
+    *,
+    census: bool = False,
+    level: float = 0.95,
+    alpha: float = 0.05,
+) -> Interval:
+    """first - second over the same pairs: the share that only the first has, minus the share that only the second has.
+
+    Each of the two shares gets half of the error, so that the bounds hold however the two depend on one another.
+
+    Args:
+        first: Whether each pair came out so.  # shape: (n,)
+        second: What is taken from it, of the same pairs.  # shape: (n,)
+        members: Ids of the pairs' inputs, -1 where absent; None: disjoint.  # shape: (n, m)
+        census: The pairs are all there are.
+        level: Coverage of the two-sided interval.
+        alpha: Error rate of each one-sided bound.
+
+    Raises:
+        StatisticsError: as `rate`, or the two are not of the same pairs.
+
+    >>> print(paired_gap([True] * 50, [True] * 40 + [False] * 10))
+    .200 [.012, .351], n = 50
+    """
+    one, other = checked_hits(first), checked_hits(second)
+    if len(one) != len(other):
+        raise StatisticsError(
+            "a paired gap is between two outcomes of the same pairs",
+            got=f"{len(one):,} and {len(other):,} pairs",
+            expected="as many of both",
+        )
+    level, alpha = checked_level(level), checked_alpha(alpha)
+    only, instead = (
+        rate(hits, members, census=census, level=(1 + level) / 2, alpha=alpha / 2)
+        for hits in (one & ~other, other & ~one)
+    )
+    return Interval(
+        only.rate - instead.rate,
+        only.low - instead.high,
+        only.high - instead.low,
+        only.lower - instead.upper,
+        only.upper - instead.lower,
+        len(one),
+    )
 
 
 def _value(quantity: Rate | Interval) -> float:

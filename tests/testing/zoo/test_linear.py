@@ -130,7 +130,11 @@ def test_decoded_values_under_upstream_resampling_are_as_told(name, number):
 @claims("D6")
 def test_what_reads_patches_as_told(name, number):
     gap = reads_but_does_not_patch(told_bench(name, number))
-    assert gap <= 0 if member(name).claims[number].ideal["D6"] is YES else gap == 1
+    kind = member(name).claims[number].kind
+    if member(name).claims[number].ideal["D6"] is YES:
+        assert gap <= 0
+    else:
+        assert gap == 1 if kind in ("inert copy", "backup") else 0.3 < gap < 1
 
 
 @claims(truth="right")

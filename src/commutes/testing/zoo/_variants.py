@@ -80,7 +80,7 @@ def clean(symbols: int) -> Plan:
             Sketch("everything", "decoy", "whole space", {"left": (LEFT, RIGHT, *rest)}, {"A2": NO}),
             Sketch(
                 "all but right", "partial", "whole space", {"left": (LEFT, *rest), "right": (RIGHT,)},
-                {"A1": YES, "A2": YES},
+                {"A1": YES, "A2": YES, "D6": YES},
             ),
         ),
     )  # fmt: skip
@@ -133,7 +133,9 @@ def redundant(symbols: int) -> Plan:
     found = features(symbols, passing("copy"))
     first = {**passing("left", "copy"), "both": {"left": 1.0, "copy": 1.0, "1": -1.0}}
     either = {"left": 1.0, "copy": 1.0, "both": -1.0}
-    one = Sketch("one of two", "partial", "redundancy", {"left": (LEFT,), "right": (RIGHT,)}, {"A2": NO})
+    # What is there twice reads from either and patches, by half of the pairs, from neither.
+    halved = {"A2": NO, "D6": NO}
+    one = Sketch("one of two", "partial", "redundancy", {"left": (LEFT,), "right": (RIGHT,)}, halved)
     return Plan(
         UPPER, found, separate(either, first), LOGITS,
         (right_claim((LEFT, {"copy": 1.0}), {**HELD, "D4": VACUOUS}), one),
@@ -170,12 +172,12 @@ def _gated(symbols: int, ideal: dict[str, Answer]) -> Plan:
 
 def gate(symbols: int) -> Plan:
     """left is read where z is dark, its copy elsewhere."""
-    return _gated(symbols, {"A1": YES, "A2": NO})
+    return _gated(symbols, {"A1": YES, "A2": NO, "D6": NO})
 
 
 def gate_open(symbols: int) -> Plan:
     """The same where in the data z is always dark: the claim holds there, and the network is right everywhere."""
-    return _gated(symbols, {"A1": YES, "A2": YES, "E1": NO})
+    return _gated(symbols, {"A1": YES, "A2": YES, "D6": YES, "E1": NO})
 
 
 def nonlinear(symbols: int) -> Plan:
@@ -226,7 +228,9 @@ def cancellation(symbols: int) -> Plan:
         UPPER, found, after, logits,
         (
             right_claim(),
-            Sketch("with half of it", "partial", "cancellation", half, {"A1": YES, "A2": YES, "A4": NO}),
+            Sketch(
+                "with half of it", "partial", "cancellation", half, {"A1": YES, "A2": YES, "A4": NO, "D6": YES}
+            ),
         ),
     )  # fmt: skip
 
@@ -234,10 +238,12 @@ def cancellation(symbols: int) -> Plan:
 def tilted(symbols: int) -> Plan:
     """The direction of left, turned towards a feature that nothing reads."""
     claims = []
+    # In between it depends on how often w is y.
+    used = {15: {"D6": YES}, 60: {"D6": NO}}
     for degrees in (15, 30, 40, 60):
         angle = math.radians(degrees)
         turned = {"left": math.cos(angle), "w is y": math.sin(angle)}
-        ideal = {"A1": YES, "A4": NO} if degrees >= 30 else {"A1": YES}
+        ideal = {"A1": YES, **({"A4": NO} if degrees >= 30 else {}), **used.get(degrees, {})}
         where = {"left": (turned,), "right": (RIGHT,)}
         claims.append(Sketch(f"tilted by {degrees} degrees", "partial", "tilt", where, ideal))
     even = ("left", "w is y")
