@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from functools import cache
 from typing import Any
 
 import numpy as np
@@ -11,7 +12,7 @@ from commutes import Alignment, Counterfactuals, evaluate
 from commutes.evaluation import bench
 from commutes.robustness import Case, Thresholds
 from commutes.robustness._a3_adequacy import adequacy_of
-from commutes.robustness._refits import untrained
+from commutes.robustness._refits import reseeded, untrained
 from commutes.stats import Rate, rate
 from tests.planted import QUICK
 
@@ -43,6 +44,9 @@ def case_of(
         evaluation=evaluate(alignment, test, census=test.complete),
         adequacy=adequacy_of(test, thresholds.adequacy),
         untrained=lambda: untrained(alignment, train, select, test, count=refits, settings=QUICK, seed=seed),
+        reseeded=cache(
+            lambda: reseeded(alignment, train, select, test, count=refits, settings=QUICK, seed=seed)
+        ),
         progress=None,
     )
     return replace(case, **changes)

@@ -216,6 +216,20 @@ def test_claims_on_different_pairs_fitted_together_are_as_fitted_alone(case):
         assert torch.allclose(alone.featurizers[0].reader, found.featurizers[0].reader, atol=1e-4)
 
 
+def test_fits_with_seeds_of_their_own_are_each_as_fitted_alone(case):
+    seeds = [5, 9, 5]
+    train, select = ([part] * 3 for part in case.parts[:2])
+    together = fit_many([case.claim] * 3, train, selects=select, seed=seeds, settings=QUICK)
+    assert [found.history["seed"] for found in together] == seeds
+    for seed, found in zip(seeds, together, strict=True):
+        (alone,) = fit_many([case.claim], train[:1], selects=select[:1], seed=seed, settings=QUICK)
+        assert alone.history["chosen_start"] == found.history["chosen_start"]
+        assert torch.allclose(alone.featurizers[0].reader, found.featurizers[0].reader, atol=1e-4)
+    one, other, again = (found.featurizers[0].reader for found in together)
+    assert torch.equal(one, again)
+    assert not torch.allclose(one, other, atol=1e-2)
+
+
 class Branching(nn.Module):
     """Data decide which way is taken: nothing that vmap can batch. Both ways compute the same."""
 
@@ -448,6 +462,15 @@ def test_a_learning_rate_is_a_finite_number_above_zero(case, value):
 def test_a_seed_is_a_whole_number(case, seed):
     assert "seed is a whole number from 0" in message(
         FitError, lambda: fit(case.claim, case.parts[0], seed=seed)
+    )
+
+
+def test_every_claim_needs_its_own_seed(case):
+    said = message(FitError, lambda: fit_many([case.claim] * 2, [case.parts[0]] * 2, seed=[0, 1, 2]))
+    assert "every claim needs its own seed" in said
+    assert "got:      3 seeds for 2 claims" in said
+    assert "seed is a whole number from 0" in message(
+        FitError, lambda: fit_many([case.claim], [case.parts[0]], seed=[-1])
     )
 
 

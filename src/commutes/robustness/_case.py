@@ -112,6 +112,8 @@ class Case:
     """A3, which was answered from labels before the network ran."""
     untrained: Callable[[], list[Refit]]
     """Refits of the claim on untrained networks, computed once."""
+    reseeded: Callable[[], list[Refit]]
+    """Refits of a learnt claim on its own network from other seeds, computed once."""
     progress: Progress | None
     declared: Declared = field(default_factory=Declared)
     """What was written down beside the claim, before the test split was opened."""

@@ -20,7 +20,7 @@ from commutes.robustness._a3_adequacy import adequacy_of
 from commutes.robustness._case import Case, Declared, Outcome, Progress, Thresholds
 from commutes.robustness._claim import fixed_claim, opened
 from commutes.robustness._multiplicity import corrected
-from commutes.robustness._refits import Procedure, Refit, untrained
+from commutes.robustness._refits import Procedure, Refit, reseeded, untrained
 from commutes.robustness._registry import CHECKS
 from commutes.robustness._report import Report, Timed
 from commutes.training import METHODS, ClosedForm, Settings
@@ -91,9 +91,17 @@ def challenge(
             count=refits, settings=settings, seed=seed, progress=_staged(progress, "untrained networks"),
         )  # fmt: skip
 
+    @cache
+    def again() -> list[Refit]:
+        assert train is not None  # asked only of claims that were fitted
+        return reseeded(
+            alignment, train, select, test,
+            count=refits, settings=settings, seed=seed, progress=_staged(progress, "other fitting seeds"),
+        )  # fmt: skip
+
     case = Case(
         alignment, train, select, test, thresholds, settings, seed, refits, controls,
-        bench(alignment, test), evaluation, adequate, nulls, progress, Declared(rivals or {}),
+        bench(alignment, test), evaluation, adequate, nulls, again, progress, Declared(rivals or {}),
     )  # fmt: skip
     gating = {entry.id for entry in CATALOGUE if entry.level is not None and entry.level <= level}
     outcomes: dict[str, Outcome] = {}

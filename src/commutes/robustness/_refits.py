@@ -1,4 +1,4 @@
-"""The claim's own fitting procedure, run where there is nothing to find."""
+"""The claim's own fitting procedure, run again: where there is nothing to find, or from other seeds."""
 
 from __future__ import annotations
 
@@ -24,7 +24,8 @@ class NoMapError(Exception):
 
 @dataclass(frozen=True, eq=False)
 class Refit:
-    """One refit: the same steps, starts and selection as the claim, on other weights or for another variable."""
+    """One refit: the same steps, starts and selection as the claim, on other weights, for another variable, or from
+    another seed."""
 
     alignment: Alignment
     test: Counterfactuals
@@ -55,7 +56,7 @@ def refits(
     tests: Sequence[Counterfactuals],
     *,
     settings: Procedure,
-    seed: int,
+    seed: int | Sequence[int],
     progress: Progress | None = None,
 ) -> list[Refit]:
     """Fit all the claims in one batch and measure each on its own test pairs. Neurons need no fit, and get none.
@@ -66,7 +67,8 @@ def refits(
     if trains is None or all(alignment.fitted for alignment in alignments):
         return [_measured(a, None, None, test) for a, test in zip(alignments, tests, strict=True)]
     if isinstance(settings, ClosedForm):
-        found = [_computed(a, t, settings, seed) for a, t in zip(alignments, trains, strict=True)]
+        seeds = [seed] * len(trains) if isinstance(seed, int) else seed
+        found = [_computed(a, t, settings, s) for a, t, s in zip(alignments, trains, seeds, strict=True)]
     else:
         found = fit_many(alignments, trains, selects=selects, seed=seed, settings=settings, progress=progress)
     chosen = selects or [None] * len(tests)
@@ -134,5 +136,34 @@ def untrained(
         [test] * count,
         settings=settings,
         seed=seed,
+        progress=progress,
+    )
+
+
+def reseeded(
+    alignment: Alignment,
+    train: Counterfactuals,
+    select: Counterfactuals | None,
+    test: Counterfactuals,
+    *,
+    count: int,
+    settings: Procedure,
+    seed: int,
+    progress: Progress | None = None,
+) -> list[Refit]:
+    """Refits of a learnt claim on its own network from `count` other seeds, none of them the claim's own.
+
+    Raises:
+        NoMapError: A closed form that cannot be computed.
+    """
+    drawn = np.random.default_rng([seed, 21]).integers(2**31, size=2 * count + 2).tolist()
+    seeds = [one for one in dict.fromkeys(drawn) if one != alignment.history.get("seed")][:count]
+    return refits(
+        [alignment.under(alignment.algorithm)] * count,
+        [train] * count,
+        None if select is None else [select] * count,
+        [test] * count,
+        settings=settings,
+        seed=seeds,
         progress=progress,
     )

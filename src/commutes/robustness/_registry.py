@@ -12,6 +12,7 @@ from commutes.robustness._b1_untrained import untrained
 from commutes.robustness._b2_control_tasks import control_tasks
 from commutes.robustness._case import Check
 from commutes.robustness._d6_probe_and_patch import probe_and_patch
+from commutes.robustness._e3_fitting_seeds import fitting_seeds
 
 CHECKS: dict[str, Check] = {
     "A3": adequacy,
@@ -23,4 +24,5 @@ CHECKS: dict[str, Check] = {
     "B1": untrained,
     "A5": capacity,
     "B2": control_tasks,
+    "E3": fitting_seeds,
 }

@@ -27,7 +27,7 @@ def descend(
     members: Cohort,
     selection: Selection,
     begins: Sequence[Sequence[Sequence[torch.Tensor]]],
-    seed: int,
+    seeds: Sequence[int],
     settings: Settings,
     *,
     progress: Progress | None,
@@ -40,7 +40,7 @@ def descend(
         members: The claims.
         selection: On what steps and starts are chosen.
         begins: Raw tensors of every claim, start and learnt group.
-        seed: Of the batches.
+        seeds: Of each claim's batches.
         settings: How they are fitted.
         progress: Called with (step, steps, figures).
         choose_step: Whether the step is chosen, too; otherwise the last one is kept.
@@ -53,8 +53,8 @@ def descend(
     starts = settings.fits
     raws = _stacked(members, begins)
     optimiser = torch.optim.Adam(raws, lr=settings.lr)
-    batches = int(np.random.default_rng([seed, 1]).integers(2**62))
-    generators = [torch.Generator().manual_seed(batches) for _ in range(members.claims)]
+    batches = [int(np.random.default_rng([seed, 1]).integers(2**62)) for seed in seeds]
+    generators = [torch.Generator().manual_seed(own) for own in batches]
     found = Found.nothing(raws, members.banks, members.claims * starts, starts)
     done = 0 if checkpoint is None else restored(checkpoint, raws, optimiser, generators, found)
     if settings.init and choose_step and not done:

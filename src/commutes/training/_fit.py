@@ -125,7 +125,7 @@ def fit_many(
     alignments: Sequence[Alignment],
     trains: Sequence[Counterfactuals],
     *,
-    seed: int,
+    seed: int | Sequence[int],
     selects: Sequence[Counterfactuals] | None = None,
     settings: Settings | None = None,
     checkpoint: str | Path | None = None,
@@ -140,7 +140,7 @@ def fit_many(
     Args:
         alignments: The claims.
         trains: Of each claim, what it is fitted on.
-        seed: Of the starts and of the batches, the same for all.
+        seed: Of the starts and of the batches: one for all claims, or one of each.
         selects: Of each claim, on what its step and start are chosen.
         settings: How they are fitted.
         checkpoint: A file in which the fits are kept.
@@ -152,8 +152,7 @@ def fit_many(
         ArtefactError: The checkpoint is of other fits.
     """
     settings = settings or Settings()
-    if isinstance(seed, bool) or not isinstance(seed, int) or seed < 0:
-        raise FitError("seed is a whole number from 0", got=repr(seed), expected="such as seed=0")
+    seeds = _seeds(seed, len(alignments))
     check_claims(alignments, trains, selects, settings)
     kept = None
     if checkpoint is not None:
@@ -166,14 +165,14 @@ def fit_many(
             )
             selection = Selection(members, alignments, selects or trains, budget=budget // 2)
             begun = [
-                starts_of(member, train, seed, settings)
-                for member, train in zip(members.members, trains, strict=True)
+                starts_of(member, train, own, settings)
+                for member, train, own in zip(members.members, trains, seeds, strict=True)
             ]
             found = descend(
                 members,
                 selection,
                 [one.raws for one in begun],
-                seed,
+                seeds,
                 settings,
                 progress=progress,
                 choose_step=selects is not None,
@@ -190,7 +189,7 @@ def fit_many(
     for i, alignment in enumerate(alignments):
         start, raws = found.best(i)
         maps = members.maps(raws, i)
-        history = found.history(i, start) | {"method": "das", "seed": seed} | asdict(settings)
+        history = found.history(i, start) | {"method": "das", "seed": seeds[i]} | asdict(settings)
         history["starts_told"] = begun[i].told
         history["route"] = members.members[i].prepared.route
         if soft is not None:
@@ -200,6 +199,26 @@ def fit_many(
         seen = np.union1d(trains[i].input_ids, begun[i].ids)
         result.append(alignment.with_maps(maps, fitted_ids=seen, selected_ids=ids, history=history))
     return result
+
+
+def _seeds(seed: int | Sequence[int], claims: int) -> list[int]:
+    """The seed of each claim.
+
+    Raises:
+        FitError: No whole numbers from 0, or not one for each claim.
+    """
+    # Whatever is no sequence is looked at as one seed, and refused below if it is none.
+    found: list[Any] = list(seed) if isinstance(seed, list | tuple) else [seed] * claims
+    for one in found:
+        if isinstance(one, bool) or not isinstance(one, int) or one < 0:
+            raise FitError("seed is a whole number from 0", got=repr(one), expected="such as seed=0")
+    if len(found) != claims:
+        raise FitError(
+            "every claim needs its own seed",
+            got=f"{len(found)} seeds for {claims} claims",
+            expected="one seed for all, or one of each",
+        )
+    return found
 
 
 def _gates(alignment: Alignment, maps: Sequence[Featurizer]) -> list[dict[str, Any]]:
@@ -218,11 +237,11 @@ def _identity(
     alignments: Sequence[Alignment],
     trains: Sequence[Counterfactuals],
     selects: Sequence[Counterfactuals] | None,
-    seed: int,
+    seed: int | Sequence[int],
     settings: Settings,
 ) -> str:
     """What a checkpoint is of: everything that the fits depend on."""
-    parts: list[object] = [seed, asdict(settings)]
+    parts: list[object] = [seed if isinstance(seed, int) else tuple(seed), asdict(settings)]
     for i, alignment in enumerate(alignments):
         parts += [alignment.algorithm.fingerprint, alignment.network.fingerprint, repr(alignment)]
         parts += [pairs_hash(trains[i]), None if selects is None else pairs_hash(selects[i])]
