@@ -9,6 +9,7 @@ from typing import Any
 from commutes.counterfactuals._census import census
 from commutes.counterfactuals._coverage import Coverage, Share, best_constant
 from commutes.counterfactuals._design import Design, Distribution
+from commutes.counterfactuals._nearest import Nearest, nearest_inputs
 from commutes.counterfactuals._pairs_hash import pairs_hash
 from commutes.counterfactuals._plan import GATED, Plan, plan
 from commutes.counterfactuals._swap import Swap, one_source
@@ -22,6 +23,7 @@ __all__ = [
     "Coverage",
     "Design",
     "Distribution",
+    "Nearest",
     "Plan",
     "Share",
     "Swap",
@@ -30,6 +32,7 @@ __all__ = [
     "census",
     "controlled_within",
     "counterfactuals",
+    "nearest_inputs",
     "one_source",
     "pairs_hash",
     "plan",

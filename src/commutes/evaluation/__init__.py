@@ -21,6 +21,8 @@ from commutes.evaluation._predictions import (
     bench,
     check_finite_logits,
     clean_answers,
+    clean_logits,
+    fed_alike,
 )
 from commutes.evaluation._rates import GATED, Cell, Change, Worst, cell_rows, is_gated, rate_of
 from commutes.evaluation._scores import answer_scores
@@ -48,7 +50,9 @@ __all__ = [
     "cell_rows",
     "check_finite_logits",
     "clean_answers",
+    "clean_logits",
     "evaluate",
+    "fed_alike",
     "hits",
     "is_gated",
     "label_of",

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 
 import numpy as np
@@ -146,6 +146,45 @@ def behaviour(network: Network, pairs: Counterfactuals) -> np.ndarray:
     return answers.match(_unedited(network, inputs, answers, BUDGET).answered, pairs.answers)
 
 
+def clean_logits(network: Network, inputs: Inputs, *, budget: int = BUDGET) -> Iterator[torch.Tensor]:
+    """Logits without intervention, a few inputs at a time and in order.
+
+    Args:
+        network: In evaluation mode.
+        inputs: As its `encode` returned them.
+        budget: Bytes of one forward.
+
+    Raises:
+        EngineError: Logits that are not finite; the first such example is named.
+    """
+    chunk = clean_rows_within(network, inputs, budget)
+    for start in range(0, inputs.n, chunk):
+        rows = inputs.rows(torch.arange(start, min(start + chunk, inputs.n)))
+        with torch.no_grad():
+            logits = forward(network, rows.args, rows.kwargs, taps={})
+        check_finite_logits(logits, torch.arange(start, start + len(logits)))
+        yield logits
+
+
+def fed_alike(network: Network, inputs: Inputs, others: Inputs) -> Inputs:
+    """The inputs with the tokens of an answer that others are fed, where a model is fed any; as they are elsewhere.
+
+    The second token of an answer is as likely as the first one makes it: runs are compared behind the same tokens.
+
+    Args:
+        network: Of both.
+        inputs: To be run.
+        others: As many, in order.
+    """
+    fed = 0 if network.language is None else network.language.prompt.fed
+    if not fed:
+        return inputs
+    # Prompts are padded on the left, so that the answer's tokens are the last ones.
+    ids = inputs.kwargs["input_ids"].clone()
+    ids[:, -fed:] = others.kwargs["input_ids"][:, -fed:]
+    return replace(inputs, kwargs={**inputs.kwargs, "input_ids": ids})
+
+
 def check_finite_logits(logits: torch.Tensor, examples: torch.Tensor) -> None:
     """Refuse clean answers that are not finite.
 
@@ -168,11 +207,4 @@ def check_finite_logits(logits: torch.Tensor, examples: torch.Tensor) -> None:
 
 
 def _unedited(network: Network, inputs: Inputs, answers: Answers, budget: int) -> Outcome:
-    found, chunk = [], clean_rows_within(network, inputs, budget)
-    with torch.no_grad():
-        for start in range(0, inputs.n, chunk):
-            rows = inputs.rows(torch.arange(start, min(start + chunk, inputs.n)))
-            logits = forward(network, rows.args, rows.kwargs, taps={})
-            check_finite_logits(logits, torch.arange(start, start + len(logits)))
-            found.append(answers.outcome(logits))
-    return joined(found)
+    return joined([answers.outcome(logits) for logits in clean_logits(network, inputs, budget=budget)])

@@ -5,6 +5,7 @@ from __future__ import annotations
 from commutes.robustness._a1_behaviour import behaviour
 from commutes.robustness._a2_strata import strata
 from commutes.robustness._a3_adequacy import adequacy
+from commutes.robustness._a4_margin import margin
 from commutes.robustness._a5_capacity import capacity
 from commutes.robustness._a6_held_out import held_out
 from commutes.robustness._a9_reach import reach
@@ -21,6 +22,7 @@ CHECKS: dict[str, Check] = {
     "A9": reach,
     "A6": held_out,
     "D6": probe_and_patch,
+    "A4": margin,
     "B1": untrained,
     "A5": capacity,
     "B2": control_tasks,

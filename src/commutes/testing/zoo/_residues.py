@@ -11,11 +11,11 @@ from commutes.algorithm import Algorithm
 from commutes.counterfactuals import Distribution
 from commutes.stats import Answer
 from commutes.testing.zoo._equality import COLUMNS, INPUTS, joined
-from commutes.testing.zoo._plan import Plan, Sketch, Task
+from commutes.testing.zoo._plan import MISSED, WORKS, Plan, Sketch, Task
 from commutes.testing.zoo._wiring import Layer, Terms, passing
 
-YES, NO = Answer.SUPPORTED, Answer.REFUTED
-HELD = {"A1": YES, "A2": YES, "A4": YES, "D4": YES, "D6": YES, "E1": YES}
+YES = Answer.SUPPORTED
+HELD = {"A1": YES, **WORKS, "D4": YES, "D6": YES, "E1": YES}
 Groups = tuple[tuple[str, str], tuple[str, str]]
 GROUPED: Groups = (("w", "x"), ("y", "z"))
 REGROUPED: Groups = (("w", "y"), ("x", "z"))
@@ -71,12 +71,12 @@ def one_number(modulus: int) -> Plan:
     """Two variables of several values, each a number along one direction."""
     where = {name: ({name: 1.0},) for name in VARIABLES}
     crossed = {"first": where["second"], "second": where["first"]}
-    regrouped = Sketch("regrouped", "decoy", "regrouping", where, {"A1": YES, "A2": NO}, rival="regrouped")
+    regrouped = Sketch("regrouped", "decoy", "regrouping", where, {"A1": YES, **MISSED}, rival="regrouped")
     return _numbers(
         modulus, GROUPED,
         (
             Sketch("true", "right", "", where, HELD),
-            Sketch("crossed", "decoy", "other variable", crossed, {"A1": YES, "A2": NO}),
+            Sketch("crossed", "decoy", "other variable", crossed, {"A1": YES, **MISSED}),
             regrouped,
         ),
     )  # fmt: skip
@@ -85,7 +85,7 @@ def one_number(modulus: int) -> Plan:
 def regrouped(modulus: int) -> Plan:
     """A network that adds w to y and x to z, as the rival has it and not the algorithm."""
     where = {name: ({name: 1.0},) for name in VARIABLES}
-    wrong = {"A1": YES, "A2": NO}
+    wrong = {"A1": YES, **MISSED}
     return _numbers(
         modulus, REGROUPED,
         (
@@ -117,8 +117,8 @@ def many_values(modulus: int) -> Plan:
         (
             Sketch("one direction per value", "right", "", one_hot, ideal),
             Sketch("the plane of the values", "right", "", plane, ideal),
-            Sketch("crossed", "decoy", "other variable", crossed, {"A1": YES, "A2": NO}),
-            Sketch("regrouped", "decoy", "regrouping", one_hot, {"A1": YES, "A2": NO}, rival="regrouped"),
+            Sketch("crossed", "decoy", "other variable", crossed, {"A1": YES, **MISSED}),
+            Sketch("regrouped", "decoy", "regrouping", one_hot, {"A1": YES, **MISSED}, rival="regrouped"),
         ),
         even=tuple(found),
     )  # fmt: skip

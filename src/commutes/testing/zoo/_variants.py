@@ -21,13 +21,13 @@ from commutes.testing.zoo._equality import (
     tied,
     verdict,
 )
-from commutes.testing.zoo._plan import Plan, Sketch, Task
+from commutes.testing.zoo._plan import MISSED, WORKS, Plan, Sketch, Task
 from commutes.testing.zoo._wiring import Layer, Terms, passing
 
 YES, NO, VACUOUS = Answer.SUPPORTED, Answer.REFUTED, Answer.VACUOUS
 LEFT, RIGHT = {"left": 1.0}, {"right": 1.0}
 UPPER = (DISTANCES, BITS)
-HELD = {"A1": YES, "A2": YES, "A4": YES, "D4": YES, "D6": YES, "E1": YES}
+HELD = {"A1": YES, **WORKS, "D4": YES, "D6": YES, "E1": YES}
 """What a right claim deserves wherever nothing takes a check's power away."""
 
 
@@ -75,12 +75,12 @@ def clean(symbols: int) -> Plan:
         (
             right_claim(ideal={**HELD, "D1": YES}),
             Sketch("left alone", "right", "", {"left": (LEFT,)}, {**HELD, "D4": VACUOUS}),
-            Sketch("crossed", "decoy", "other variable", crossed, {"A1": YES, "A2": NO}),
-            Sketch("random", "decoy", "random subspace", {"left": (LEFT,), "right": (RIGHT,)}, {"A2": NO}, random=True),
-            Sketch("everything", "decoy", "whole space", {"left": (LEFT, RIGHT, *rest)}, {"A2": NO}),
+            Sketch("crossed", "decoy", "other variable", crossed, {"A1": YES, **MISSED}),
+            Sketch("random", "decoy", "random subspace", {"left": (LEFT,), "right": (RIGHT,)}, MISSED, random=True),
+            Sketch("everything", "decoy", "whole space", {"left": (LEFT, RIGHT, *rest)}, MISSED),
             Sketch(
                 "all but right", "partial", "whole space", {"left": (LEFT, *rest), "right": (RIGHT,)},
-                {"A1": YES, "A2": YES, "D6": YES},
+                {"A1": YES, **WORKS, "D6": YES},
             ),
         ),
     )  # fmt: skip
@@ -97,7 +97,7 @@ def inert(symbols: int) -> Plan:
     wrong = {"left": ({"copy": 1.0},), "right": (RIGHT,)}
     return Plan(
         UPPER, found, separate(), LOGITS,
-        (right_claim(), Sketch("copy", "decoy", "inert copy", wrong, {"A2": NO, "D4": NO, "D6": NO})),
+        (right_claim(), Sketch("copy", "decoy", "inert copy", wrong, {**MISSED, "D4": NO, "D6": NO})),
     )  # fmt: skip
 
 
@@ -107,7 +107,7 @@ def _illusion(symbols: int, after: tuple[Layer, Layer, Layer], d1: Answer) -> Pl
     wrong = {"left": ({"copy": 1.0, "dormant": 1.0},), "right": (RIGHT,)}
     told = Sketch(
         "copy and dormant direction", "decoy", "illusion", wrong,
-        {"A1": YES, "A2": YES, "A4": YES, "D1": d1, "D4": NO, "D6": YES},
+        {"A1": YES, **WORKS, "D1": d1, "D4": NO, "D6": YES},
     )  # fmt: skip
     return Plan(UPPER, found, after, LOGITS, (right_claim(), told), even=("copy", "dormant"))
 
@@ -134,7 +134,7 @@ def redundant(symbols: int) -> Plan:
     first = {**passing("left", "copy"), "both": {"left": 1.0, "copy": 1.0, "1": -1.0}}
     either = {"left": 1.0, "copy": 1.0, "both": -1.0}
     # What is there twice reads from either and patches, by half of the pairs, from neither.
-    halved = {"A2": NO, "D6": NO}
+    halved = {**MISSED, "D6": NO}
     one = Sketch("one of two", "partial", "redundancy", {"left": (LEFT,), "right": (RIGHT,)}, halved)
     return Plan(
         UPPER, found, separate(either, first), LOGITS,
@@ -145,14 +145,14 @@ def redundant(symbols: int) -> Plan:
 def shortcut(symbols: int) -> Plan:
     """left is never read; whether the shades are the same is, and in the data that is left."""
     after = separate({"left shades": 1.0}, passing("left shades"))
-    ideal = {"A1": YES, "A2": YES, "A4": YES, "D6": YES, "E1": NO, "E2": NO}
+    ideal = {"A1": YES, **WORKS, "D6": YES, "E1": NO, "E2": NO}
     seen = {"left": ({"left shades": 1.0},), "right": (RIGHT,)}
     unread = {"left": (LEFT,), "right": (RIGHT,)}
     return Plan(
         UPPER, features(symbols), after, LOGITS,
         (
             Sketch("shades", "decoy", "shortcut", seen, ideal),
-            Sketch("equality, unread", "decoy", "inert copy", unread, {"A1": YES, "A2": NO, "D4": NO, "D6": NO}),
+            Sketch("equality, unread", "decoy", "inert copy", unread, {"A1": YES, **MISSED, "D4": NO, "D6": NO}),
         ),
     )  # fmt: skip
 
@@ -172,12 +172,12 @@ def _gated(symbols: int, ideal: dict[str, Answer]) -> Plan:
 
 def gate(symbols: int) -> Plan:
     """left is read where z is dark, its copy elsewhere."""
-    return _gated(symbols, {"A1": YES, "A2": NO, "D6": NO})
+    return _gated(symbols, {"A1": YES, **MISSED, "D6": NO})
 
 
 def gate_open(symbols: int) -> Plan:
     """The same where in the data z is always dark: the claim holds there, and the network is right everywhere."""
-    return _gated(symbols, {"A1": YES, "A2": YES, "D6": YES, "E1": NO})
+    return _gated(symbols, {"A1": YES, **WORKS, "D6": YES, "E1": NO})
 
 
 def nonlinear(symbols: int) -> Plan:
@@ -191,10 +191,10 @@ def nonlinear(symbols: int) -> Plan:
     }
     both = Sketch(
         "two bits", "right", "", {"left": ({"code": 1.0}, {"w is dark": 1.0}), "right": (RIGHT,)},
-        {"A1": YES, "A2": YES, "A4": YES, "D4": VACUOUS, "E1": YES},
+        {"A1": YES, **WORKS, "D4": VACUOUS, "E1": YES},
     )  # fmt: skip
     one = Sketch(
-        "one bit", "partial", "nonlinear code", {"left": ({"code": 1.0},), "right": (RIGHT,)}, {"A2": NO}
+        "one bit", "partial", "nonlinear code", {"left": ({"code": 1.0},), "right": (RIGHT,)}, MISSED
     )
     return Plan((*UPPER, third), found, separate({"up": 1.0, "down": 1.0}, first), LOGITS, (both, one))
 
@@ -210,7 +210,7 @@ def backup(symbols: int) -> Plan:
         UPPER, found, (first, second, verdict({"on": 1.0, "instead": 1.0}, RIGHT)), LOGITS,
         (
             right_claim(({"signed": 1.0},)),
-            Sketch("copy", "decoy", "backup", wrong, {"A1": YES, "A2": NO, "D4": NO, "D6": NO}),
+            Sketch("copy", "decoy", "backup", wrong, {"A1": YES, **MISSED, "D4": NO, "D6": NO}),
         ),
     )  # fmt: skip
 
@@ -229,7 +229,7 @@ def cancellation(symbols: int) -> Plan:
         (
             right_claim(),
             Sketch(
-                "with half of it", "partial", "cancellation", half, {"A1": YES, "A2": YES, "A4": NO, "D6": YES}
+                "with half of it", "partial", "cancellation", half, {"A1": YES, **WORKS, "A4": NO, "D6": YES}
             ),
         ),
     )  # fmt: skip
@@ -263,7 +263,7 @@ def entangled(symbols: int) -> Plan:
         UPPER, found, after, LOGITS,
         (
             Sketch("oblique", "right", "", ways, HELD, oblique=True),
-            Sketch("orthogonal", "partial", "entangled", {"left": ways["left"]}, {"A1": YES, "A2": NO}),
+            Sketch("orthogonal", "partial", "entangled", {"left": ways["left"]}, {"A1": YES, **MISSED}),
         ),
         even=("mixed", "rest"),
     )  # fmt: skip

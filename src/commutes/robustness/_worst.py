@@ -1,0 +1,81 @@
+"""Several rates of which the worst decides, and several answers of which the weakest counts."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from commutes.robustness._case import ALPHA
+from commutes.stats import Answer, Rate, rate
+
+
+@dataclass(frozen=True, eq=False)
+class Part:
+    """Outcomes of some pairs, under a name."""
+
+    name: str
+    hits: np.ndarray
+    """# shape: (n,) bool"""
+    members: np.ndarray
+    """The inputs of each pair, -1 where absent.  # shape: (n, m)"""
+
+    def rate(self, census: bool, alpha: float = ALPHA) -> Rate:
+        """Its rate, with bounds at `alpha`."""
+        return rate(self.hits, self.members, census=census, alpha=alpha)
+
+
+@dataclass(frozen=True)
+class Worst:
+    """The worst of several rates with the bounds of the worst, which need not be its own."""
+
+    name: str
+    rate: Rate
+    lower: float
+    upper: float
+    parts: int
+
+    @property
+    def bounds(self) -> tuple[float, float]:
+        """What a gate takes."""
+        return self.lower, self.upper
+
+    @property
+    def reached(self) -> tuple[float, float, float]:
+        """Value, lower and upper bound."""
+        return self.rate.rate, self.lower, self.upper
+
+
+def lowest(parts: Sequence[Part], *, census: bool, alpha: float = ALPHA) -> Worst:
+    """The lowest rate: the minimum of the lower bounds at `alpha`, and of the upper bounds at alpha / parts.
+
+    Args:
+        parts: At least one, none of them empty.
+        census: Whether each is a complete domain.
+        alpha: Error rate of each bound of the minimum.
+    """
+    own = [part.rate(census, alpha) for part in parts]
+    shared = [part.rate(census, alpha / len(parts)) for part in parts]
+    which = min(range(len(parts)), key=lambda i: (own[i].rate, own[i].lower))
+    lower, upper = min(one.lower for one in own), min(one.upper for one in shared)
+    return Worst(parts[which].name, own[which], lower, upper, len(parts))
+
+
+def highest(parts: Sequence[Part], *, census: bool, alpha: float = ALPHA) -> Worst:
+    """The highest rate: the maximum of the upper bounds at `alpha`, and of the lower bounds at alpha / parts."""
+    own = [part.rate(census, alpha) for part in parts]
+    shared = [part.rate(census, alpha / len(parts)) for part in parts]
+    which = max(range(len(parts)), key=lambda i: (own[i].rate, own[i].upper))
+    lower, upper = max(one.lower for one in shared), max(one.upper for one in own)
+    return Worst(parts[which].name, own[which], lower, upper, len(parts))
+
+
+def weakest(answers: Iterable[Answer]) -> Answer:
+    """A refutation counts before all else, and what could not be tested is no success.
+
+    >>> weakest([Answer.SUPPORTED, Answer.INCONCLUSIVE, Answer.VACUOUS])
+    <Answer.VACUOUS: 'vacuous'>
+    """
+    order = [Answer.REFUTED, Answer.NOT_RUN, Answer.VACUOUS, Answer.INCONCLUSIVE, Answer.SUPPORTED]
+    return min(answers, key=order.index)
