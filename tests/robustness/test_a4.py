@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from dataclasses import replace
-from functools import cache
 
 import numpy as np
 import pytest
@@ -17,22 +16,20 @@ from commutes.evaluation import bench
 from commutes.robustness import CHECKS, Case, Outcome, Thresholds
 from commutes.robustness._a4_margin import HIGH, LOW
 from commutes.stats import Answer, Rate
-from commutes.testing.zoo import LINEAR, linear
 from tests.network.transformers import models as M
 from tests.planted import EQUALITY, equality, exact, joined, neurons
 from tests.testing.zoo.oracles import Bench, margin_outside
 
 from .cases import case_of
+from .zoo_cases import answered, claims, member, zoo_case
+from .zoo_cases import told as of
 
 A4 = CHECKS["A4"]
 
 
-@cache
-def told(name: str, number: int, seed: int = 1, n: int = 480) -> tuple[Case, Bench]:
-    member = linear(name, seed=seed)
-    claim = member.claims[number]
-    pairs = member.pairs(claim, n, seed=2)
-    return case_of(claim.alignment, pairs), Bench(member, claim, pairs)
+def told(name: str, number: int, seed: int = 1) -> tuple[Case, Bench]:
+    case = zoo_case(name, seed, number)
+    return case, Bench(member(name, seed), of(name, seed, number), case.test)
 
 
 def outside(found: Outcome) -> tuple[int, int]:
@@ -40,31 +37,14 @@ def outside(found: Outcome) -> tuple[int, int]:
     return sum(r["hits"] for r in rates), sum(r["n"] for r in rates)
 
 
-def check_as_told(name: str, number: int, seed: int) -> None:
+@claims("A4")
+def test_every_member_of_the_zoo_is_judged_as_told(name, seed, number):
     case, oracle = told(name, number, seed)
-    found, ideal = A4(case), oracle.told.ideal.get("A4")
-    if ideal is not None:
-        assert found.answer is ideal
-    if ideal is not Answer.VACUOUS:
-        hits, n = outside(found)
-        if n == case.test.effective.sum():
-            assert hits == round(margin_outside(oracle) * n)
-
-
-def claims(names: tuple[str, ...]) -> list[tuple[str, int]]:
-    return [(name, i) for name in names for i in range(len(linear(name, seed=1).claims))]
-
-
-@pytest.mark.parametrize(("name", "number"), claims(("clean", "cancellation", "shortcut", "many values")))
-def test_members_of_the_zoo_are_judged_as_told(name, number):
-    check_as_told(name, number, 1)
-
-
-@pytest.mark.slow
-@pytest.mark.parametrize(("name", "number"), claims(LINEAR))
-@pytest.mark.parametrize("seed", [2, 3])
-def test_every_member_of_the_zoo_is_judged_as_told(name, number, seed):
-    check_as_told(name, number, seed)
+    found = answered("A4", name, seed, number)
+    assert found.answer is oracle.told.ideal["A4"]
+    hits, n = outside(found)
+    assert n == case.test.effective.sum()
+    assert hits == round(margin_outside(oracle) * n)
 
 
 def test_the_sentence_has_the_figures():
@@ -74,11 +54,11 @@ def test_the_sentence_has_the_figures():
     worst = found.figures["worst"]
     assert found.sentence == (
         f"change of the margin outside [.800, 1.250] of a natural input's in {rates[worst]} of {worst}, the worst of 2"
-        " sets, below .100 is asked for; pairs left out: none of 240; the wrong way in .000, same answer as the natural"
+        " sets, below .100 is asked for; pairs left out: none of 320; the wrong way in .000, same answer as the natural"
         " input in 1.000, KL <.001, probability of the expected answer .731 against .731; where the answer must stay,"
         " up to <.001 of a gap in 95 %"
     )
-    assert found.forward_passes == 2 * 240 + len(np.unique(case.test.base[case.test.effective])) + 240
+    assert found.forward_passes == 2 * 320 + len(np.unique(case.test.base[case.test.effective])) + 320
     assert found.figures["median"] == pytest.approx(1, abs=1e-4)
     assert found.figures["furthest"] == []
     assert found.n_to_decide is None
@@ -106,7 +86,8 @@ def test_what_stands_beside_is_what_it_is_called():
 
 def test_the_pairs_that_are_shown_replay():
     case, oracle = told("cancellation", 1)
-    shown = A4(case).figures["furthest"]
+    found = A4(case).figures
+    shown = found["furthest"]
     rows = np.array([one["pair"] for one in shown])
     assert case.test.effective[rows].all()
     wanted, before = case.test.expected[rows], case.test.base_answer[rows]
@@ -121,7 +102,7 @@ def test_the_pairs_that_are_shown_replay():
     # All margins of clean runs are -1 or 1.
     assert [one["recovered"] for one in shown] == pytest.approx(((patched - start) / 2).tolist(), abs=1e-3)
     effective = np.nonzero(case.test.effective)[0]
-    again = nearest_inputs(case.test, effective, seed=case.seed)
+    again = nearest_inputs(case.test, effective, seed=found["seed"])
     places = again.row[np.searchsorted(effective, rows)]
     assert [f"{int(i):016x}" for i in again.ids[places]] == [one["natural"] for one in shown]
 
@@ -227,7 +208,7 @@ def test_one_set_that_cannot_be_tested_takes_success_away_and_not_failure(monkey
     right = A4(told("clean", 0)[0])
     assert right.answer is Answer.VACUOUS
     assert right.reason == (
-        "more than a fifth of the effective pairs had to be left out: left: 120 of 120 (120 without a natural input, 0"
+        "more than a fifth of the effective pairs had to be left out: left: 160 of 160 (160 without a natural input, 0"
         " with too small a gap)"
     )
     assert A4(told("clean", 2)[0]).answer is Answer.REFUTED
@@ -244,9 +225,11 @@ def test_a_few_pairs_decide_nothing():
 
 
 def test_holm_asks_at_other_error_rates():
-    found = A4(told("tilt", 1)[0])
-    assert found.refuted_at(0.05) == (found.answer is Answer.REFUTED)
-    lenient = A4(replace(told("tilt", 1)[0], thresholds=Thresholds(margin=0.5)))
+    found = A4(told("tilt", 2)[0])
+    assert found.answer is Answer.REFUTED
+    assert found.refuted_at(0.05)
+    assert found.refuted_at(0.0001)
+    lenient = A4(replace(told("tilt", 2)[0], thresholds=Thresholds(margin=0.9)))
     assert lenient.answer is Answer.SUPPORTED
     assert not lenient.refuted_at(0.05)
 
@@ -301,7 +284,7 @@ def test_natural_inputs_are_fed_the_tokens_that_the_bases_are_fed():
 # Variants that would be wrong
 
 
-@pytest.mark.parametrize(("name", "number"), [("cancellation", 1), ("tilt", 1)])
+@pytest.mark.parametrize(("name", "number"), [("cancellation", 1), ("tilt", 2)])
 def test_the_mean_instead_of_the_share_outside_lets_a_cancellation_and_a_tilt_pass(name, number):
     """What shifts margins up as often as down is nothing in the mean."""
     case, _ = told(name, number)
