@@ -52,6 +52,7 @@ def zoo_case(name: str, seed: int, number: int, pairs: int = 640) -> Case:
         evaluation=measured,
         adequacy=Outcome(Answer.NOT_RUN, ""),
         untrained=list,
+        reseeded=list,
         progress=None,
     )
 
