@@ -6,6 +6,7 @@ from commutes.stats._answers import Answer, Bounded, gate
 from commutes.stats._binomial import clopper_pearson, wilson
 from commutes.stats._dyadic import dyadic_variance
 from commutes.stats._intervals import Interval, gap, mean_interval, paired_gap
+from commutes.stats._means import mean_of_pairs
 from commutes.stats._multiplicity import holm, monte_carlo_p
 from commutes.stats._planning import pairs_to_pass
 from commutes.stats._rate import Rate, lower_bound, rate, show, upper_bound
@@ -23,6 +24,7 @@ __all__ = [
     "holm",
     "lower_bound",
     "mean_interval",
+    "mean_of_pairs",
     "monte_carlo_p",
     "paired_gap",
     "pairs_to_pass",

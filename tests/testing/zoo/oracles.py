@@ -101,14 +101,31 @@ def unread_share(bench: Bench) -> tuple[int, float]:
     weight = bench.layers[bench.site + 1][0].weight.detach().double()
     _, singular, right = torch.linalg.svd(weight, full_matrices=False)
     rows = right[singular > 1e-4 * singular[0]]
-    _, writer = bench.maps
-    cut: dict[str, torch.Tensor] = {}
-    for name, directions in writer.items():
-        inside, size, _ = torch.linalg.svd(rows.T @ (rows @ directions.double()), full_matrices=False)
-        cut[name] = inside[:, size > 1e-4].float()
+    reader, writer = {}, {}
+    for name, read in bench.maps[0].items():
+        # Coefficients within the row space: what is read there and written there, of unit gain again.
+        inner, outer = rows @ read.double(), rows @ bench.maps[1][name].double()
+        gain = torch.linalg.pinv(inner.T @ outer, atol=1e-4)
+        reader[name], writer[name] = (rows.T @ inner).float(), (rows.T @ outer @ gain).float()
     effective = bench.pairs.effective
     whole = bench.hits(bench.patched(*bench.maps))[effective].mean()
-    return len(rows), float(whole - bench.hits(bench.patched(cut, cut))[effective].mean())
+    return len(rows), float(whole - bench.hits(bench.patched(reader, writer))[effective].mean())
+
+
+def undividable(bench: Bench) -> bool:
+    """Whether the split by what is read says nothing about a claim.
+
+    Because one direction is read for both of its variables, because a variable has no effect that could be split, or
+    because less goes unread than the dimensions along which the claim's coordinates differ.
+    """
+    read, _ = unread_share(bench)
+    hits, effective = bench.hits(bench.patched(*bench.maps)), bench.pairs.effective
+    idle = any(hits[bench.pairs.swapped(name) & effective].mean() == 0 for name in bench.maps[0])
+    moving = 0
+    for reader in bench.maps[0].values():
+        coordinates = (bench.states @ reader).double()
+        moving += int((torch.linalg.svdvals(coordinates - coordinates.mean(dim=0)) > 1e-2).sum())
+    return read == 1 or idle or bench.states.shape[1] - read < moving
 
 
 def decoder(bench: Bench, name: str) -> tuple[np.ndarray, torch.Tensor]:

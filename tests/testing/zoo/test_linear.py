@@ -21,6 +21,7 @@ from tests.testing.zoo.oracles import (
     margin_outside,
     powerless,
     reads_but_does_not_patch,
+    undividable,
     unread_share,
 )
 
@@ -110,12 +111,11 @@ def test_margins_are_recovered_as_told(name, number):
 @claims("D1")
 def test_what_is_unread_is_as_told(name, number):
     found = told_bench(name, number)
-    read, lost = unread_share(found)
-    if found.told.ideal["D1"] is NO:
+    (_, lost), ideal = unread_share(found), found.told.ideal["D1"]
+    assert undividable(found) is (ideal is Answer.VACUOUS)
+    if ideal is not Answer.VACUOUS:
         # All of the claim about one of two variables: half of the effective pairs.
-        assert lost == pytest.approx(0.5, abs=0.05)
-    else:
-        assert read == 1 if found.told.ideal["D1"] is Answer.VACUOUS else (read >= 2 and lost == 0)
+        assert lost == (pytest.approx(0.5, abs=0.05) if ideal is NO else 0)
 
 
 @claims("D4")

@@ -15,7 +15,7 @@ from commutes.testing.zoo._plan import MISSED, WORKS, Plan, Sketch, Task
 from commutes.testing.zoo._wiring import Layer, Terms, passing
 
 YES = Answer.SUPPORTED
-HELD = {"A1": YES, **WORKS, "D4": YES, "D6": YES, "E1": YES}
+HELD = {"A1": YES, **WORKS, "D1": YES, "D4": YES, "D6": YES, "E1": YES}
 Groups = tuple[tuple[str, str], tuple[str, str]]
 GROUPED: Groups = (("w", "x"), ("y", "z"))
 REGROUPED: Groups = (("w", "y"), ("x", "z"))
@@ -102,7 +102,8 @@ def many_values(modulus: int) -> Plan:
     plane = {name: _plane(name, modulus) for name in VARIABLES}
     crossed = {"first": one_hot["second"], "second": one_hot["first"]}
     # Units above the site that are resampled one by one leave no value whole: the construction does not decide D4.
-    ideal = {check: answer for check, answer in HELD.items() if check != "D4"}
+    # Nearly all of the site is read: what is not has no room for a second set of values.
+    ideal = {check: answer for check, answer in HELD.items() if check != "D4"} | {"D1": Answer.VACUOUS}
     first, second = _added(modulus, GROUPED)
     found = {f"{name} is {r}": _indicator(name, r) for name in VARIABLES for r in range(modulus)}
     rows: Layer = {

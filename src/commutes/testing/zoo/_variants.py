@@ -27,7 +27,7 @@ from commutes.testing.zoo._wiring import Layer, Terms, passing
 YES, NO, VACUOUS = Answer.SUPPORTED, Answer.REFUTED, Answer.VACUOUS
 LEFT, RIGHT = {"left": 1.0}, {"right": 1.0}
 UPPER = (DISTANCES, BITS)
-HELD = {"A1": YES, **WORKS, "D4": YES, "D6": YES, "E1": YES}
+HELD = {"A1": YES, **WORKS, "D1": YES, "D4": YES, "D6": YES, "E1": YES}
 """What a right claim deserves wherever nothing takes a check's power away."""
 
 
@@ -73,7 +73,7 @@ def clean(symbols: int) -> Plan:
     return Plan(
         UPPER, found, separate(), LOGITS,
         (
-            right_claim(ideal={**HELD, "D1": YES}),
+            right_claim(),
             Sketch("left alone", "right", "", {"left": (LEFT,)}, {**HELD, "D4": VACUOUS}),
             Sketch("crossed", "decoy", "other variable", crossed, {"A1": YES, **MISSED}),
             Sketch("random", "decoy", "random subspace", {"left": (LEFT,), "right": (RIGHT,)}, MISSED, random=True),
@@ -97,7 +97,7 @@ def inert(symbols: int) -> Plan:
     wrong = {"left": ({"copy": 1.0},), "right": (RIGHT,)}
     return Plan(
         UPPER, found, separate(), LOGITS,
-        (right_claim(), Sketch("copy", "decoy", "inert copy", wrong, {**MISSED, "D4": NO, "D6": NO})),
+        (right_claim(), Sketch("copy", "decoy", "inert copy", wrong, {**MISSED, "D1": VACUOUS, "D4": NO, "D6": NO})),
     )  # fmt: skip
 
 
@@ -109,7 +109,9 @@ def _illusion(symbols: int, after: tuple[Layer, Layer, Layer], d1: Answer) -> Pl
         "copy and dormant direction", "decoy", "illusion", wrong,
         {"A1": YES, **WORKS, "D1": d1, "D4": NO, "D6": YES},
     )  # fmt: skip
-    return Plan(UPPER, found, after, LOGITS, (right_claim(), told), even=("copy", "dormant"))
+    # The same readers: where they have no room for the wrong claim's parts they have none for the right one's.
+    true = right_claim(ideal={**HELD, "D1": VACUOUS if d1 is VACUOUS else YES})
+    return Plan(UPPER, found, after, LOGITS, (true, told), even=("copy", "dormant"))
 
 
 def illusion(symbols: int) -> Plan:
@@ -191,7 +193,7 @@ def nonlinear(symbols: int) -> Plan:
     }
     both = Sketch(
         "two bits", "right", "", {"left": ({"code": 1.0}, {"w is dark": 1.0}), "right": (RIGHT,)},
-        {"A1": YES, **WORKS, "D4": VACUOUS, "E1": YES},
+        {"A1": YES, **WORKS, "D1": YES, "D4": VACUOUS, "E1": YES},
     )  # fmt: skip
     one = Sketch(
         "one bit", "partial", "nonlinear code", {"left": ({"code": 1.0},), "right": (RIGHT,)}, MISSED
