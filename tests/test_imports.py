@@ -25,8 +25,9 @@ PURE = {
     "stats": {"errors"},
     "report": {"errors", "stats"},
 }
-# The job stands on top of the sweep and of the challenge; it lives beside the sweep, whose store it writes.
-ON_TOP = {"search._job": {"robustness"}}
+# The job stands on top of the sweep and of the challenge; it lives beside the sweep, whose store it writes. What holds
+# a finished job against itself stands there, too.
+ON_TOP = {"search._job": {"robustness"}, "search._verify": {"robustness"}}
 
 TORCH = {"torch", "transformers", "pyvene", "safetensors.torch"}
 SLOW = {"networkx", "scipy", "pandas", "pyarrow", "matplotlib", "transformers", "pyvene", "rich", "jinja2"}

@@ -70,7 +70,9 @@ class FakeJob:
     calls: list[dict[str, Any]] = field(default_factory=list)
     work: Callable[..., None] | None = None
 
-    def __call__(self, spec: Any, *, out: Path, progress: Any, require: str | None) -> Any:
+    def __call__(
+        self, spec: Any, *, out: Path, progress: Any, require: str | None, reproduce: str | None = None
+    ) -> Any:
         self.calls.append({"spec": spec, "out": out, "require": require})
         if self.work is not None:
             self.work(spec, out, progress)

@@ -12,6 +12,8 @@ from commutes.cli import _main
 from commutes.cli._status import Status, guarded
 from commutes.errors import AlgorithmError, ArtefactError, CommutesError, SpecError, StoreError
 
+COMMANDS = ("run", "challenge", "verify", "check", "show", "tree", "sites", "schema")
+
 
 def shell(command: str, cwd: Path) -> subprocess.CompletedProcess[str]:
     run = f"{sys.executable} -m commutes"
@@ -26,11 +28,22 @@ def test_help_lists_every_command_and_the_exit_statuses(command, arguments):
     ended = command(*arguments)
     assert ended.status == 0
     assert ended.err == ""
-    for word in ("run", "check", "show", "sites", "schema", "Exit status: 0 completed", "130 interrupted"):
+    for word in (
+        "run",
+        "challenge",
+        "verify",
+        "check",
+        "show",
+        "tree",
+        "sites",
+        "schema",
+        "Exit status: 0 completed",
+        "130 interrupted",
+    ):
         assert word in ended.out
 
 
-@pytest.mark.parametrize("name", ["run", "check", "show", "sites", "schema"])
+@pytest.mark.parametrize("name", COMMANDS)
 def test_every_command_has_its_help(command, name):
     ended = command(name, "--help")
     assert ended.status == 0

@@ -52,7 +52,7 @@ def test_an_unknown_level_is_refused_before_anything_else(command, project, job)
     ended = command("run", "missing.toml", "--require", "R9")
     assert ended.status == 2
     assert "--require asks for a level that is not known" in ended.err
-    assert "one of R0, R1, R2" in ended.err
+    assert "one of R0, R1, R2, R3, R4, R5" in ended.err
 
 
 def test_progress_goes_to_standard_error_in_plain_lines(command, project, job):

@@ -221,6 +221,8 @@ def sample_report(changes: dict[str, str] | None = None, sought: str = "R2") -> 
             },
             "fingerprint": "b1946ac92492d234",
             "opened": 1,
+            "content": {"level": "R2", "seed": 0},
+            "parameters": 9_730,
         },
         "thresholds": {
             "target": 0.9,

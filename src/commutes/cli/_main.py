@@ -12,11 +12,14 @@ import typer
 from commutes import __version__
 from commutes.cli import _output
 from commutes.cli._status import Status
+from commutes.cli.challenge import challenge
 from commutes.cli.check import check
 from commutes.cli.run import run
 from commutes.cli.schema import schema
 from commutes.cli.show import show
 from commutes.cli.sites import sites
+from commutes.cli.tree import tree
+from commutes.cli.verify import verify
 from commutes.errors import CommutesWarning
 
 __all__ = ["main"]
@@ -25,7 +28,7 @@ __all__ = ["main"]
 _UsageError: type[Exception] = typer.BadParameter.__mro__[1]
 
 _EPILOG = (
-    "Exit status: 0 completed, whatever was found; 1 refuted and 4 inconclusive (only with --require); 2 the "
+    "Exit status: 0 completed, whatever was found; 1 refuted, 4 neither (challenge, verify, run --require); 2 the "
     "command or a file of yours is wrong; 3 some cells failed; 5 the store is damaged; 130 interrupted."
 )
 
@@ -53,7 +56,7 @@ def _app() -> typer.Typer:
         if context.invoked_subcommand is None:
             _output.say(context.get_help())
 
-    for command in (run, check, show, sites, schema):
+    for command in (run, challenge, verify, check, show, tree, sites, schema):
         app.command(name=command.__name__)(command)
     return app
 

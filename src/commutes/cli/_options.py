@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-__all__ = ["DebugOption", "JsonOption", "RunArgument", "SetOption", "SpecArgument"]
+__all__ = ["DebugOption", "JsonOption", "RunArgument", "SetOption", "SpecArgument", "SpecOption"]
 
 SpecArgument = Annotated[
     str,
@@ -25,6 +25,15 @@ SetOption = Annotated[
 ]
 RunArgument = Annotated[
     Path, typer.Argument(metavar="RUN", help="The folder of a finished run.", show_default=False)
+]
+SpecOption = Annotated[
+    str | None,
+    typer.Option(
+        "--spec",
+        metavar="SPEC",
+        help="The spec that the run was made from, where it is not an installed one.",
+        show_default=False,
+    ),
 ]
 JsonOption = Annotated[bool, typer.Option("--json", help="Print JSON to standard output.")]
 DebugOption = Annotated[bool, typer.Option("--debug", help="Show the traceback of an error.")]

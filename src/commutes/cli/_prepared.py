@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
@@ -11,7 +12,7 @@ if TYPE_CHECKING:
     from commutes.counterfactuals import Distribution
     from commutes.search import Hypothesis, Spec
 
-__all__ = ["Prepared", "prepared"]
+__all__ = ["Prepared", "prepared", "prepared_run"]
 
 
 @dataclass(frozen=True, eq=False)
@@ -25,22 +26,31 @@ class Prepared:
     distribution: str | Distribution
 
 
+def prepared_run(folder: Path, given: str | None) -> Prepared:
+    """The same of a run that was made before.
+
+    Raises:
+        CommutesError: Whatever is wrong with its folder or its spec.
+    """
+    from commutes.search import spec_of_run
+
+    return _prepared(spec_of_run(folder, given=given))
+
+
 def prepared(name: str, overrides: Sequence[str] | None) -> Prepared:
     """Find and read the spec, load the hypothesis, build and check the algorithm: all without torch of ours.
 
     Raises:
         CommutesError: Whatever is wrong with them.
     """
-    from commutes.search import (
-        build_algorithm,
-        claimed_variables,
-        distribution,
-        find_spec,
-        load_hypothesis,
-        read_spec,
-    )
+    from commutes.search import find_spec, read_spec
 
-    spec = read_spec(find_spec(name), given=name, overrides=overrides or ())
+    return _prepared(read_spec(find_spec(name), given=name, overrides=overrides or ()))
+
+
+def _prepared(spec: Spec) -> Prepared:
+    from commutes.search import build_algorithm, claimed_variables, distribution, load_hypothesis
+
     hypothesis = load_hypothesis(spec)
     algorithm = build_algorithm(hypothesis, spec)
     for function, key in (

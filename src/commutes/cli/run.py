@@ -22,9 +22,10 @@ from commutes.cli.show import card_text
 from commutes.errors import CommutesError, SpecError
 
 if TYPE_CHECKING:
+    from commutes.algorithm import Algorithm
     from commutes.search import Spec
 
-__all__ = ["run"]
+__all__ = ["QuietOption", "done", "refuse_level", "run"]
 
 OutOption = Annotated[
     Path | None,
@@ -40,7 +41,7 @@ RequireOption = Annotated[
     typer.Option(
         "--require",
         metavar="LEVEL",
-        help="R0, R1 or R2: exit 1 if refuted, 4 if inconclusive.",
+        help="R0 to R5: exit 1 if refuted, 4 if neither.",
         show_default=False,
     ),
 ]
@@ -62,19 +63,47 @@ def run(
     debug: DebugOption = False,
 ) -> int:
     """Do the whole job of a spec: train, fit, choose, challenge."""
-    _refuse_level(require)
+    refuse_level(require, "--require")
     ready = prepared(spec, overrides)
     folder = Path("runs") / ready.spec.name if out is None else out
     again = ready.spec.command + ("" if out is None else f" --out {shlex.quote(str(out))}")
+    return done(
+        ready.spec, ready.algorithm, folder,
+        again=again, reproduce=ready.spec.command, require=require, as_json=as_json, quiet=quiet,
+    )  # fmt: skip
 
+
+def done(
+    spec: Spec,
+    algorithm: Algorithm,
+    folder: Path,
+    *,
+    again: str,
+    reproduce: str,
+    require: str | None,
+    as_json: bool,
+    quiet: bool,
+) -> int:
+    """Do what is missing of a run, print its card, and return the exit status.
+
+    Args:
+        spec: What is run.
+        algorithm: That it builds.
+        folder: The run folder.
+        again: The command that goes on where this one is interrupted.
+        reproduce: The command that makes the card again.
+        require: The level on which the exit status depends.
+        as_json: Whether the record is printed instead of the card.
+        quiet: Whether progress is not shown.
+    """
     from commutes.search import Store
 
-    Store.check(folder, ready.spec.identity(ready.algorithm))
+    Store.check(folder, spec.identity(algorithm))
     try:
         with _terminable(), reporting(quiet=quiet) as progress:
             from commutes.search import run as run_job
 
-            outcome = run_job(ready.spec, out=folder, progress=progress, require=require)
+            outcome = run_job(spec, out=folder, progress=progress, require=require, reproduce=reproduce)
     except KeyboardInterrupt as signalled:
         # A second Ctrl-C may come at any moment: what is on disk is whole at all of them.
         with contextlib.suppress(KeyboardInterrupt):
@@ -89,28 +118,32 @@ def run(
         _output.say(json.dumps(record, allow_nan=False))
     else:
         _output.say(card_text(record))
-        _output.say(_last_lines(record["headline"], outcome.folder, ready.spec))
+        _output.say(_last_lines(record["headline"], outcome.folder, reproduce))
     return outcome.exit_status
 
 
-def _refuse_level(level: str | None) -> None:
-    if level is not None and level not in ("R0", "R1", "R2"):
+def refuse_level(level: str | None, option: str) -> None:
+    """Refuse a level that there is not."""
+    from commutes.report.catalogue import LEVELS
+
+    known = [one.name for one in LEVELS]
+    if level is not None and level not in known:
         raise SpecError(
-            "--require asks for a level that is not known",
-            where=f"--require {level}",
+            f"{option} asks for a level that is not known",
+            where=f"{option} {level}",
             got=level,
-            expected="one of R0, R1, R2, the levels that this version can reach",
-            fix="write --require R2",
+            expected=f"one of {', '.join(known)}",
+            fix=f"write {option} R2",
         )
 
 
-def _last_lines(headline: str, folder: Path, spec: Spec) -> str:
+def _last_lines(headline: str, folder: Path, reproduce: str) -> str:
     report = folder / "report.html"
     shown = report if report.is_file() else folder
     lines = (
         f"verdict    {headline}",
         f"report     {shown}",
-        f"reproduce  {spec.command}",
+        f"reproduce  {reproduce}",
     )
     return "\n" + "\n".join(map(_output.visible, lines))
 

@@ -178,6 +178,10 @@ class ClaimRecord(_Record):
     scope: dict[str, str]
     fingerprint: str
     opened: int = Field(ge=0)
+    content: dict[str, JsonValue] = Field(default_factory=dict)
+    """What the fingerprint is the hash of, as JSON with sorted keys; empty where nothing was claimed."""
+    parameters: int | None = None
+    """Weights of the network."""
 
 
 class CostRecord(_Record):

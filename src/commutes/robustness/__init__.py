@@ -2,15 +2,17 @@
 
 from commutes.robustness._case import Case, Check, Outcome, Progress, Thresholds
 from commutes.robustness._challenge import challenge
-from commutes.robustness._claim import Claim
+from commutes.robustness._claim import LEDGER, Claim, claimed, content_hash
 from commutes.robustness._controls import controls
 from commutes.robustness._refits import Refit, refits
 from commutes.robustness._registry import CHECKS
-from commutes.robustness._report import Report, pair_columns
+from commutes.robustness._report import PAIRS, Report, columns_of, pair_columns
 from commutes.robustness._stopped import Stopped, unclaimed
 
 __all__ = [
     "CHECKS",
+    "LEDGER",
+    "PAIRS",
     "Case",
     "Check",
     "Claim",
@@ -21,6 +23,9 @@ __all__ = [
     "Stopped",
     "Thresholds",
     "challenge",
+    "claimed",
+    "columns_of",
+    "content_hash",
     "controls",
     "pair_columns",
     "refits",

@@ -34,6 +34,8 @@ class Claim:
     variables: tuple[Mapping[str, Any], ...]
     scope: Mapping[str, str]
     fingerprint: str
+    content: Mapping[str, Any]
+    """What the fingerprint is the hash of."""
 
 
 def fixed_claim(
@@ -49,20 +51,7 @@ def fixed_claim(
     rivals: Mapping[str, Algorithm] | None = None,
 ) -> Claim:
     """The claim with its hash, made from the alignment and the design of the test pairs, not from what they show."""
-    variables = tuple(_variables(alignment))
-    content = {
-        "algorithm": alignment.algorithm.fingerprint,
-        "network": alignment.network.fingerprint,
-        # Sorted: the claim is the same in whatever order its variables are written down.
-        "maps": sorted(_maps_hashes(alignment)),
-        "variables": sorted(variables, key=lambda variable: variable["name"]),
-        "test": {
-            "pairs": pairs_hash(test),
-            "part": test.part,
-            "distribution": test.distribution,
-            "complete": test.complete,
-        },
-        "swaps": [swap.label for swap in test.swaps],
+    content = claimed(alignment, test) | {
         "thresholds": {name: float(value) for name, value in asdict(thresholds).items()},
         "settings": None if settings is None else asdict(settings),
         "level": level,
@@ -71,8 +60,31 @@ def fixed_claim(
         "controls": controls,
         "rivals": {name: rival.fingerprint for name, rival in (rivals or {}).items()},
     }
-    digest = hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()
-    return Claim(_words(alignment), variables, _scope(alignment, test), digest)
+    variables = tuple(_variables(alignment))
+    return Claim(_words(alignment), variables, _scope(alignment, test), content_hash(content), content)
+
+
+def content_hash(content: Mapping[str, Any]) -> str:
+    """The fingerprint of a claim's content."""
+    return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()
+
+
+def claimed(alignment: Alignment, test: Counterfactuals) -> dict[str, Any]:
+    """The part of a claim's content that an alignment and pairs give; the rest is what was declared beside it."""
+    return {
+        "algorithm": alignment.algorithm.fingerprint,
+        "network": alignment.network.fingerprint,
+        # Sorted: the claim is the same in whatever order its variables are written down.
+        "maps": sorted(_maps_hashes(alignment)),
+        "variables": sorted(_variables(alignment), key=lambda variable: variable["name"]),
+        "test": {
+            "pairs": pairs_hash(test),
+            "part": test.part,
+            "distribution": test.distribution,
+            "complete": test.complete,
+        },
+        "swaps": [swap.label for swap in test.swaps],
+    }
 
 
 def opened(alignment: Alignment, test: Counterfactuals, claim: Claim, ledger: Path | None) -> int:

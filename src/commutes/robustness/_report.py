@@ -102,6 +102,8 @@ class Report:
                 "variables": list(self.claim.variables),
                 "scope": dict(self.claim.scope),
                 "fingerprint": self.claim.fingerprint,
+                "content": dict(self.claim.content),
+                "parameters": sum(weight.numel() for weight in alignment.network.module.parameters()),
                 "opened": self.opened,
             },
             "thresholds": asdict(self.thresholds),
@@ -171,7 +173,11 @@ def write_report(
 
 def pair_columns(evaluation: Evaluation) -> dict[str, Sequence[Any]]:
     """The outcome of every pair as columns: what it was, what was expected, what came."""
-    pairs = evaluation.pairs
+    return columns_of(evaluation.pairs, evaluation.answered, evaluation.hits)
+
+
+def columns_of(pairs: Counterfactuals, answered: np.ndarray, hits: np.ndarray) -> dict[str, Sequence[Any]]:
+    """The same of pairs with these answers."""
     algorithm = pairs.algorithm
     columns: dict[str, Sequence[Any]] = {
         "swap": [pairs.swaps[i].label for i in pairs.swap],
@@ -187,8 +193,8 @@ def pair_columns(evaluation: Evaluation) -> dict[str, Sequence[Any]]:
             ]
     output = algorithm.output_variable
     columns["expected"] = _texts(algorithm.values(output, pairs.expected))
-    columns["answered"] = _answered(pairs, evaluation.answered)
-    columns["hit"] = evaluation.hits.tolist()
+    columns["answered"] = _answered(pairs, answered)
+    columns["hit"] = hits.tolist()
     return columns
 
 

@@ -21,10 +21,12 @@ _HOMES: dict[str, tuple[str, ...]] = {
     "commutes.search._job": ("run",),
     "commutes.search._listing": ("NamedPlace", "PromptToken", "named_places", "prompt_tokens"),
     "commutes.search._shipped": ("find_hypothesis", "find_spec", "shipped", "shipped_folder"),
+    "commutes.search._spec_of_run": ("spec_of_run",),
     "commutes.search._spec": ("Spec", "json_schema", "read_spec"),
     "commutes.search._store": ("RECORD", "Cell", "Store"),
     "commutes.search._store_checks": ("differences",),
     "commutes.search._store_files": ("confined",),
+    "commutes.search._verify": ("SAMPLE", "Verified", "verify"),
 }
 _HOME_OF = {name: home for home, names in _HOMES.items() for name in names}
 
@@ -44,12 +46,15 @@ if TYPE_CHECKING:
     from commutes.search._listing import NamedPlace, PromptToken, named_places, prompt_tokens
     from commutes.search._shipped import find_hypothesis, find_spec, shipped, shipped_folder
     from commutes.search._spec import Spec, json_schema, read_spec
+    from commutes.search._spec_of_run import spec_of_run
     from commutes.search._store import RECORD, Cell, Store
     from commutes.search._store_checks import differences
     from commutes.search._store_files import confined
+    from commutes.search._verify import SAMPLE, Verified, verify
 
 __all__ = [
     "RECORD",
+    "SAMPLE",
     "Cell",
     "Grid",
     "Hypothesis",
@@ -58,6 +63,7 @@ __all__ = [
     "PromptToken",
     "Spec",
     "Store",
+    "Verified",
     "all_inputs",
     "blamed",
     "build_algorithm",
@@ -81,8 +87,10 @@ __all__ = [
     "sample_values",
     "shipped",
     "shipped_folder",
+    "spec_of_run",
     "swap_sets",
     "train_network",
+    "verify",
 ]
 
 

@@ -9,25 +9,29 @@ from typing import Any
 from commutes.report import as_report, sha256_of, write_bytes
 from commutes.report.record import plain
 from commutes.search._store import RECORD, Store
-from commutes.search._store_checks import FORMAT, sealed, unsealed
+from commutes.search._store_checks import FORMAT, RUN, sealed, unsealed
 
 __all__ = ["DONE", "finished", "mark_finished"]
 
 DONE = "done.json"
 
 
-def mark_finished(store: Store, what: Mapping[str, Any]) -> None:
+def mark_finished(store: Store, what: Mapping[str, Any], *, counted: str) -> None:
     """Write beside the report that the run is finished.
 
     Args:
         store: The run.
         what: Plain values: whatever else decides the report, such as versions.
+        counted: The name of a file that goes on changing when the run is finished.
     """
+    written = sorted(path for path in store.folder.iterdir() if path.is_file() and path.name[0] != ".")
     body = {
         "format": FORMAT,
         "identity": dict(store.identity),
         "what": dict(what),
         "report": sha256_of(store.folder / RECORD),
+        # What is replaced by another start, or counted up, is no part of what is finished.
+        "files": {path.name: sha256_of(path) for path in written if path.name not in (RUN, DONE, counted)},
     }
     # Replaced, not created: the report was, too, where more was sought than before.
     write_bytes(store.folder / DONE, sealed(body))

@@ -16,9 +16,10 @@ import torch
 from commutes import __version__
 from commutes.algorithm import Algorithm
 from commutes.counterfactuals import Distribution, census, counterfactuals
+from commutes.errors import ArtefactError
 from commutes.network import Network
 from commutes.report import exit_status
-from commutes.robustness import Report, Stopped, challenge, unclaimed
+from commutes.robustness import LEDGER, Report, Stopped, challenge, unclaimed
 from commutes.search._builders import build_algorithm, build_network, distribution, train_network
 from commutes.search._claimed import all_inputs, swap_sets
 from commutes.search._finished import finished, mark_finished
@@ -29,6 +30,7 @@ from commutes.search._spec import Spec
 from commutes.search._store import Store
 from commutes.search._store_checks import RUN
 from commutes.search._sweep import Data, Told, aligned, chosen, staged, sweep
+from commutes.search._toml import shown
 
 
 @dataclass(frozen=True, eq=False)
@@ -45,25 +47,38 @@ class Outcome:
     this start: nothing was computed or opened again."""
 
 
-def run(spec: Spec, *, out: Path, progress: Told | None = None, require: str | None = None) -> Outcome:
+def run(
+    spec: Spec,
+    *,
+    out: Path,
+    progress: Told | None = None,
+    require: str | None = None,
+    reproduce: str | None = None,
+) -> Outcome:
     """Do what the spec says and write the run folder; started again, it does what is missing.
 
     Args:
         spec: What to do.
         out: The run folder.
         progress: Called with (stage, step, steps, figures).
-        require: The level on which the exit status depends.
+        require: The level on which the exit status depends; sought where it is above the spec's.
+        reproduce: The command that makes the card again; by default the spec's.
 
     Raises:
         CommutesError: The spec asks for something that its algorithm or network cannot give.
     """
     hypothesis = load_hypothesis(spec)
     with blamed(hypothesis):
-        return _run(hypothesis, spec, out, progress, require)
+        return _run(hypothesis, spec, out, progress, require, reproduce or spec.command)
 
 
 def _run(
-    hypothesis: Hypothesis, spec: Spec, out: Path, progress: Told | None, require: str | None
+    hypothesis: Hypothesis,
+    spec: Spec,
+    out: Path,
+    progress: Told | None,
+    require: str | None,
+    reproduce: str,
 ) -> Outcome:
     algorithm = build_algorithm(hypothesis, spec)
     versions = _versions()
@@ -80,21 +95,23 @@ def _run(
     grid(spec, algorithm, untrained, inputs=all_inputs(drawn.parts))
     store = Store.open(out, spec.identity(algorithm), notes=versions)
     network = _trained(store, hypothesis, spec, algorithm, untrained, progress)
-    report: Report | Stopped | None = _stopped(spec, network, drawn, level, progress)
+    report: Report | Stopped | None = _stopped(spec, network, drawn, level, progress, reproduce)
     figures: dict[str, str] = {}
     if report is None:
-        report, figures = _challenged(spec, algorithm, network, store, drawn, level, progress)
+        report, figures = _challenged(spec, algorithm, network, store, drawn, level, progress, reproduce)
     report.save(out, figures=figures)
-    mark_finished(store, what)
+    mark_finished(store, what, counted=LEDGER)
     record = report.record()
     return Outcome(record, out, _status(record, require), report)
 
 
-def _stopped(spec: Spec, network: Network, drawn: Data, level: str, progress: Told | None) -> Stopped | None:
+def _stopped(
+    spec: Spec, network: Network, drawn: Data, level: str, progress: Told | None, reproduce: str
+) -> Stopped | None:
     """The card of a network that does not do the task: nothing is fitted to it, and no test is opened."""
     # The test inputs are not looked at, unless the complete domain is all there is.
     known = drawn.parts[:-1] or drawn.parts
-    floor, reproduce = spec.challenge.behaviour, spec.command
+    floor = spec.challenge.behaviour
     report = unclaimed(network, known, behaviour=floor, level=level, seed=spec.seed, reproduce=reproduce)
     if progress is not None:
         progress("checking the behaviour", 1, 1, {"accuracy": report.accuracy.rate})
@@ -109,6 +126,7 @@ def _challenged(
     drawn: Data,
     level: str,
     progress: Told | None,
+    reproduce: str,
 ) -> tuple[Report, dict[str, str]]:
     """Fit every cell, choose one, and try to break it; with the drawings of the sweep."""
     plan = grid(spec, algorithm, network)
@@ -128,7 +146,7 @@ def _challenged(
         seed=spec.seed,
         selection=selection,
         ledger=store.folder,
-        reproduce=spec.command,
+        reproduce=reproduce,
         progress=progress,
     )
     return report, drawn_figures(store.folder, selection, cells[best])
@@ -172,17 +190,9 @@ def _trained(
     """The trained network, from the store where an earlier start of this run has trained it."""
     if spec.network.train is None:
         return untrained
-    what = {
-        "kind": "network",
-        "hypothesis": hypothesis.sha256,
-        "untrained": untrained.fingerprint,
-        "seed": spec.seed,
-        "torch": torch.__version__,
-    }
-    key = store.key(what)
-    if store.has(key):
-        arrays = store.tensors(store.cell(key).tensors[0])
-        return _with_weights(untrained, arrays)
+    what = _training(hypothesis, spec, untrained)
+    if store.has(store.key(what)):
+        return _kept(store, what, untrained)
     start = time.perf_counter()
     trained = train_network(
         hypothesis,
@@ -198,6 +208,56 @@ def _trained(
         what, record, tensors=(store.put_tensors(arrays),), times={"seconds": time.perf_counter() - start}
     )
     return _with_weights(untrained, arrays)
+
+
+def _training(hypothesis: Hypothesis, spec: Spec, untrained: Network) -> dict[str, Any]:
+    """What decides the weights of the trained network."""
+    return {
+        "kind": "network",
+        "hypothesis": hypothesis.sha256,
+        "untrained": untrained.fingerprint,
+        "seed": spec.seed,
+        "torch": torch.__version__,
+    }
+
+
+def _kept(store: Store, what: Mapping[str, Any], untrained: Network) -> Network:
+    return _with_weights(untrained, store.tensors(store.cell(store.key(what)).tensors[0]))
+
+
+@dataclass(frozen=True, eq=False)
+class Rebuilt:
+    """What a finished run was about, made again from its spec and its store."""
+
+    algorithm: Algorithm
+    network: Network
+    data: Data
+
+
+def rebuilt(hypothesis: Hypothesis, spec: Spec, store: Store) -> Rebuilt:
+    """The algorithm, the trained network and the pairs of a run; nothing is trained or fitted.
+
+    Raises:
+        StoreError: The folder is another run's.
+        ArtefactError: It does not hold the network that this version of torch and this hypothesis file would train.
+    """
+    algorithm = build_algorithm(hypothesis, spec)
+    Store.check(store.folder, spec.identity(algorithm))
+    network = build_network(hypothesis, spec, algorithm, seed=spec.seed)
+    if spec.network.train is not None:
+        what = _training(hypothesis, spec, network)
+        if not store.has(store.key(what)):
+            raise ArtefactError(
+                "the trained network of the run is not in its store",
+                where=shown(store.folder),
+                got=f"none for torch {torch.__version__} and the hypothesis file as it is now",
+                expected="the cell that the run wrote when it had trained it",
+                fix="use the versions on the card and the hypothesis file as it was, or run it anew",
+            )
+        network = _kept(store, what, network)
+    return Rebuilt(
+        algorithm, network, _data(spec, algorithm, distribution(hypothesis, spec), hypothesis.sha256)
+    )
 
 
 def _with_weights(untrained: Network, arrays: Mapping[str, np.ndarray]) -> Network:

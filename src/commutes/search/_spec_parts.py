@@ -112,8 +112,8 @@ class FitPart(Part):
 class ChallengePart(Part):
     """[challenge]: what the claim has to survive."""
 
-    level: Literal["R0", "R1", "R2"] = "R2"
-    """one of "R0", "R1", "R2", the levels that this version can reach"""
+    level: Literal["R0", "R1", "R2", "R3", "R4", "R5"] = "R2"
+    """one of "R0" to "R5": how far the claim is challenged"""
     target: Share = 0.9
     """a number above 0 and up to 1: the accuracy that the worst cell has to clear"""
     behaviour: Share = 0.95
