@@ -5,7 +5,7 @@ from commutes.engine._capture import capture, captured
 from commutes.engine._forward import Resume, Start, Weights, forward, observe
 from commutes.engine._interchange import Featurizer, SiteEdit, interchange
 from commutes.engine._layout import PlaceLayout, SiteLayout, layouts
-from commutes.engine._memory import clean_rows_within, rows_within
+from commutes.engine._memory import bytes_of, clean_rows_within, rows_within
 from commutes.engine._prepare import BUDGET, prepare, prepare_all
 from commutes.engine._prepared import Batch, Cone, Edited, Prepared, logits_together
 from commutes.engine._resume import Certificate, certificate, resume_block
@@ -26,6 +26,7 @@ __all__ = [
     "Start",
     "Tap",
     "Weights",
+    "bytes_of",
     "capture",
     "captured",
     "certificate",

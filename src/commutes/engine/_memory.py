@@ -50,10 +50,17 @@ def clean_rows_within(network: Network, inputs: Inputs, budget: int) -> int:
     return _within(budget, usual, lambda: forward(network, one.args, one.kwargs, taps={}))
 
 
-def _within(budget: int, usual: int, run: Callable[[], torch.Tensor]) -> int:
-    with torch.no_grad(), _Counting() as counting:
+def bytes_of(run: Callable[[], object]) -> int:
+    """Bytes of the tensors that a run makes and that are there at the same time, at most."""
+    with _Counting() as counting:
         run()
-    return max(1, min(usual, budget // max(1, counting.most)))
+    return counting.most
+
+
+def _within(budget: int, usual: int, run: Callable[[], torch.Tensor]) -> int:
+    with torch.no_grad():
+        each = bytes_of(run)
+    return max(1, min(usual, budget // max(1, each)))
 
 
 class _Counting(TorchDispatchMode):

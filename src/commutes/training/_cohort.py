@@ -165,11 +165,13 @@ class Cohort:
                     logits = together.logits(self._bank(solved, claims, starts), rows, starts, progress)
                     for unit, own in zip(_units(claims, starts), logits, strict=True):
                         found.setdefault(unit, []).append(self._hit(unit // starts, own, rows, claims))
-            for unit, claim in self._singles(starts):
-                for rows in self._chunks([claim]):
-                    piece = Piece(((unit, claim),), slice(None))
-                    (logits,) = self._lanes(piece, solved, {claim: rows[0]}, starts, None, progress)
-                    found.setdefault(unit, []).append(self._hit(claim, logits, rows, [claim]))
+            for units in self._alike(starts):
+                claims = list(dict.fromkeys(c for _, c in units))
+                for rows in self._chunks(claims, share=len(units)):
+                    chosen = dict(zip(claims, rows, strict=True))
+                    logits = self._lanes(Piece(units, slice(None)), solved, chosen, starts, None, progress)
+                    for (unit, claim), own in zip(units, logits, strict=True):
+                        found.setdefault(unit, []).append(self._hit(claim, own, rows, claims))
         return [np.concatenate(found[u])[: len(self.members[u // starts].base)] for u in sorted(found)]
 
     def _hit(
@@ -178,10 +180,26 @@ class Cohort:
         targets = self.members[claim].targets[rows[claims.index(claim)]]
         return hits(logits, targets).cpu().numpy()
 
-    def _chunks(self, claims: Sequence[int]) -> Iterator[list[torch.Tensor]]:
-        """All pairs of the claims, equally many of each at a time: a claim that has fewer repeats its last."""
+    def _alike(self, starts: int) -> Iterator[tuple[tuple[int, int], ...]]:
+        """Units that are no part of a stack; those about one decoder and the same pairs share what they know of bases,
+        as many of them as a pair of each fits into memory."""
+        groups: dict[int, list[tuple[int, int]]] = {}
+        for unit, claim in self._singles(starts):
+            lane = claim in self.row_bytes
+            groups.setdefault(id(self.members[claim].pairs) if lane else -1 - unit, []).append((unit, claim))
+        for units in groups.values():
+            most = max(1, min(self.at_once[c] for _, c in units))
+            yield from (tuple(units[i : i + most]) for i in range(0, len(units), most))
+
+    def _chunks(self, claims: Sequence[int], *, share: int = 1) -> Iterator[list[torch.Tensor]]:
+        """All pairs of the claims, equally many of each at a time: a claim that has fewer repeats its last.
+
+        Args:
+            claims: Whose pairs.
+            share: How many units are run at once with them.
+        """
         members = [self.members[c] for c in claims]
-        size = min(_CHUNK, *(self.at_once[c] for c in claims))
+        size = max(1, min(_CHUNK, *(self.at_once[c] for c in claims)) // share)
         longest = max(len(m.base) for m in members)
         for begin in range(0, longest, size):
             rows = torch.arange(begin, min(begin + size, longest))

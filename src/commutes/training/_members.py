@@ -11,7 +11,7 @@ import torch
 
 from commutes.alignment import Alignment, Group
 from commutes.counterfactuals import Counterfactuals
-from commutes.engine import Batch, Featurizer, Prepared, prepare_all
+from commutes.engine import Batch, Featurizer, Prepared, prepare_all, rows_within
 from commutes.evaluation import (
     Answers,
     Candidates,
@@ -152,19 +152,24 @@ def _prepared(
         )
         for alignment, one in zip(alignments, ready, strict=True)
     ]
-    _check_clean(found, answers)
+    _check_clean(found, answers, budget)
     return dict(zip(claims, found, strict=True))
 
 
-def _check_clean(members: Sequence[Member], answers: Answers) -> None:
+def _check_clean(members: Sequence[Member], answers: Answers, budget: int) -> None:
     """Before the long work: a network whose clean answers are not finite cannot be aligned.
+
+    Args:
+        members: Of one network.
+        answers: How it answers.
+        budget: Bytes of one forward.
 
     Raises:
         EngineError: Logits that are not finite; the first such example is named.
     """
     cones = [(m.prepared.cone.block, m) for m in members if m.prepared.cone is not None]
     if not cones:
-        clean_answers(members[0].prepared, answers)
+        clean_answers(members[0].prepared, answers, budget=budget)
         return
     # Behind the last block at which an edit begins the bases' clean runs are short.
     member = max(cones, key=lambda one: one[0])[1]
@@ -172,7 +177,7 @@ def _check_clean(members: Sequence[Member], answers: Answers) -> None:
     maps = member.maps([part.solve(part.start(0)[None].to(bases.device))[0] for part in member.parts], None)
     prepared = member.prepared
     with torch.no_grad():
-        for rows in bases.split(prepared.network.batch_size(prepared.inputs)):
+        for rows in bases.split(rows_within(prepared, budget)):
             batch = prepared.batch(rows, torch.full((len(rows), 1), -1, device=rows.device))
             nothing = [
                 torch.zeros(len(rows), 1, m.shape[2], dtype=torch.bool, device=m.device) for m in member.masks

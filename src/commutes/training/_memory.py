@@ -6,8 +6,8 @@ from collections.abc import Mapping, Sequence
 from typing import NamedTuple
 
 import torch
-from torch.autograd.graph import saved_tensors_hooks
 
+from commutes.engine import bytes_of
 from commutes.training._members import Member
 
 Unit = tuple[int, int]
@@ -22,26 +22,18 @@ class Piece(NamedTuple):
 
 
 def bytes_of_a_row(member: Member) -> int:
-    """Bytes that one pair of a claim keeps between forward and backward, and those of its logits' gradient."""
-    kept: dict[int, int] = {}
-    own = {t.untyped_storage().data_ptr() for t in member.weights.values()}
-
-    def count(tensor: torch.Tensor) -> torch.Tensor:
-        storage = tensor.untyped_storage()
-        if storage.data_ptr() not in own:
-            kept[storage.data_ptr()] = storage.nbytes()
-        return tensor
-
+    """Bytes that one pair of a claim takes at most, between the beginning of its forward and the end of its backward."""
     device = member.alignment.network.device
-    solved = [part.solve(part.start(0)[None].to(device))[0] for part in member.parts]
-    row = torch.arange(1)
-    batch = member.prepared.batch(member.base[row], member.source[row])
-    maps = member.maps([tensor.requires_grad_() for tensor in solved], 0.0)
-    with saved_tensors_hooks(count, lambda tensor: tensor):
-        masks = [mask[row] for mask in member.masks]
-        logits = member.prepared.logits(batch, maps, masks, columns=member.columns)
-        member.losses(logits, row)
-    return sum(kept.values()) + logits.numel() * logits.element_size()
+    solved = [part.solve(part.start(0)[None].to(device))[0].requires_grad_() for part in member.parts]
+
+    def run(rows: int) -> None:
+        chosen = torch.arange(rows) % len(member.base)
+        batch, masks = member.chosen(chosen)
+        logits = member.prepared.logits(batch, member.maps(solved, 0.0), masks, columns=member.columns)
+        torch.autograd.grad(member.losses(logits, chosen).sum(), solved, allow_unused=True)
+
+    # What does not grow with the pairs, such as the maps, is in both.
+    return bytes_of(lambda: run(2)) - bytes_of(lambda: run(1))
 
 
 def pieces(units: Sequence[Unit], row_bytes: Mapping[int, int], rows: int, budget: int) -> list[Piece]:
