@@ -22,7 +22,7 @@ class Piece(NamedTuple):
 
 
 def bytes_of_a_row(member: Member) -> int:
-    """Bytes that one pair of a claim takes at most, between the beginning of its forward and the end of its backward."""
+    """Bytes that one pair of a claim takes at most, from the beginning of its forward to the end of its backward."""
     device = member.alignment.network.device
     solved = [part.solve(part.start(0)[None].to(device))[0].requires_grad_() for part in member.parts]
 
