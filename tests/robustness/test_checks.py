@@ -498,6 +498,12 @@ def test_fewer_than_three_control_functions_are_vacuous():
     assert "left has 0 admissible control functions, 3 are needed" in found.reason
 
 
+def test_fewer_than_three_controls_are_not_run(sampled):
+    found = B2(replace(sampled, controls=2))
+    assert found.answer is Answer.NOT_RUN
+    assert found.reason == "2 control functions were asked for; at least 3 are needed"
+
+
 def test_a_variable_that_is_never_swapped_alone_has_no_control_task(complete):
     algorithm = complete.alignment.algorithm
     both = counterfactuals(algorithm, 200, swap=[{algorithm["left"], algorithm["right"]}], seed=0)

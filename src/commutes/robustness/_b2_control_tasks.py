@@ -22,6 +22,9 @@ LEAST = 3
 def control_tasks(case: Case) -> Outcome:
     """Each variable against random functions of its parents, refitted on their own answers; the worst one decides."""
     least = case.thresholds.selectivity
+    if case.controls < LEAST:
+        reason = f"{case.controls} control functions were asked for; at least {LEAST} are needed"
+        return Outcome(Answer.NOT_RUN, reason, reason=reason)
     variables, answers, figures, reasons = case.alignment.variables, [], {}, []
     passes, lowest = 0, None
     # A complete domain is fitted on and measured on: nothing of it is held out.
