@@ -238,6 +238,11 @@ def sample_report(changes: dict[str, str] | None = None, sought: str = "R2") -> 
         "checks": checks,
         "evaluation": sample_evaluation(),
         "selection": sample_selection(3, 4),
+        "could_have_caught": [
+            {"kind": "inert copy", "caught": 20, "n": 20},
+            {"kind": "illusion, separable reader", "caught": 19, "n": 20},
+            {"kind": "shortcut", "caught": 0, "n": 20},
+        ],
         "seeds": {"data": 1, "training": 0, "fit": [0, 1, 2]},
         "environment": {"python": "3.12.3", "torch": "2.13.0", "device": "cpu"},
         "cost": {"forward_passes": 1_284_116, "seconds": 41.7, "fits": 20},

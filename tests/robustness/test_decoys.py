@@ -155,3 +155,26 @@ def test_accuracy_on_the_inputs_that_work_hides_a_network_that_does_not(target):
     found = CHECKS["A1"](case)
     assert found.answer is Answer.REFUTED
     assert found.figures["kept"] == 1.0
+
+
+def test_the_mean_over_rivals_instead_of_the_nearest_lets_data_pass_that_tell_nothing():
+    """Pairs that do not change the answer cannot tell the claim from doing nothing, whatever else they tell apart."""
+    algorithm, _, claim = exact(8)
+    pairs = counterfactuals(algorithm, 1600, seed=0)
+    case = case_of(claim, pairs.subset(~pairs.effective))
+    shares = [figure["share"] for figure in case.adequacy.figures.values()]
+    assert sum(shares) / len(shares) > case.thresholds.adequacy
+    assert CHECKS["A3"](case).answer is Answer.VACUOUS
+    assert case.adequacy.figures["do nothing"]["share"] == 0
+
+
+def test_the_target_as_a_limit_for_maps_lets_a_map_pass_that_goes_most_of_the_way():
+    """Untrained networks that are aligned to .85 are below the target, and are far above what doing nothing reaches."""
+    algorithm, _, claim = exact(8)
+    case = case_of(claim, counterfactuals(algorithm, 1600, seed=0))
+    hits = np.random.default_rng(0).permutation(np.arange(len(case.test)) < 0.85 * len(case.test))
+    moved = [replace(r, hits=hits, overall=rate_of(hits, case.test)) for r in case.untrained()]
+    found = CHECKS["A5"](replace(case, untrained=lambda: moved))
+    null = mean_interval([r.overall.rate for r in moved], limits=(0, 1))
+    assert gate(null, case.thresholds.target, side="<") is Answer.SUPPORTED
+    assert found.answer is Answer.REFUTED

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from commutes.report._detection import could_have_caught
 from commutes.report._files import make_folder, read_bytes, sha256_of, whole_folder, write_bytes, write_text
 from commutes.report.card import card, evaluation_table
 from commutes.report.catalogue import (
@@ -40,6 +41,7 @@ __all__ = [
     "as_evaluation",
     "as_report",
     "card",
+    "could_have_caught",
     "dump",
     "dumps",
     "entry",

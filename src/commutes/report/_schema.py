@@ -9,6 +9,7 @@ from pydantic import BaseModel, ConfigDict, Field, JsonValue, model_validator
 __all__ = [
     "FORMAT",
     "CandidatesRecord",
+    "CaughtRecord",
     "CellRecord",
     "CheckRecord",
     "ClaimRecord",
@@ -207,6 +208,20 @@ class CheckRecord(_Record):
     references: tuple[str, ...]
 
 
+class CaughtRecord(_Record):
+    """A kind of decoy, and how many planted ones the checks that decided something here refute."""
+
+    kind: str
+    caught: int = Field(ge=0)
+    n: int = Field(ge=1)
+
+    @model_validator(mode="after")
+    def _consistent(self) -> Self:
+        if self.caught > self.n:
+            raise ValueError(f"{self.caught} caught of {self.n}")
+        return self
+
+
 class HeatStratum(_Record):
     """One swapped set in one stratum of a cell of the sweep."""
 
@@ -267,6 +282,7 @@ class ReportRecord(_Record):
     evaluation: EvaluationRecord | None
     """None where the network does not do the task, and nothing was claimed."""
     selection: SelectionRecord | None
+    could_have_caught: tuple[CaughtRecord, ...] = ()
     seeds: dict[str, JsonValue]
     environment: dict[str, JsonValue]
     cost: dict[str, JsonValue]

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
+from commutes.report._detection import parted
 from commutes.report._measured import (
     INDENT,
     cell_lines,
@@ -216,11 +217,27 @@ def _closing_lines(r: ReportRecord, width: int) -> list[str]:
     thresholds = _dotted(f"{clean(k).replace('_', ' ')} {number(v)}" for k, v in r.thresholds.items())
     lines = _labelled("Thresholds", thresholds or "none declared", width)
     lines += _labelled("Not tested", _not_tested(r), width)
+    lines += _power_lines(r, width)
     lines += _labelled("Cost", _cost(r.cost), width)
     lines += _labelled("Seeds", _pairs(r.seeds), width)
     lines += _labelled("Made with", _dotted([f"commutes {clean(r.commutes)}", _pairs(r.environment)]), width)
     lines += _labelled("Reproduce", clean(r.reproduce), width)
     return lines + _labelled("Next", clean(r.upgrade), width)
+
+
+def _power_lines(r: ReportRecord, width: int) -> list[str]:
+    """Which kinds of decoy the checks that decided something could have caught, and which they could not."""
+    if not r.could_have_caught:
+        return []
+    caught, missed = (
+        _dotted(f"{clean(one.kind)} {one.caught} of {one.n}" for one in part)
+        for part in parted(r.could_have_caught)
+    )
+    lines = _labelled("Power", f"this run could have caught: {caught or 'no kind of decoy'}", width)
+    if missed:
+        lines += _labelled("", f"and not: {missed}", width)
+    source = "so many planted wrong claims of each kind are refuted by the checks that are supported or refuted above"
+    return lines + _labelled("", f"({source})", width)
 
 
 def _cost(cost: Mapping[str, Any]) -> str:

@@ -6,6 +6,7 @@ import json
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
+from commutes.report._detection import parted
 from commutes.report._measured import (
     companion_rows,
     data_words,
@@ -67,6 +68,7 @@ def html(record: Mapping[str, Any] | ReportRecord, *, figures: Mapping[str, str]
             s=r.selection,
             sizes_name=SIZES,
             sought=None if r.selection is None else sought_rows(r.selection),
+            power=parted(r.could_have_caught),
             groups=_groups(r),
             tally=_tally(r),
             json=Markup(_data_block(r)),

@@ -18,6 +18,7 @@ from commutes.report import (
     CATALOGUE,
     as_report,
     card,
+    could_have_caught,
     dump,
     exit_status,
     headline,
@@ -114,6 +115,7 @@ class Report:
             "checks": [check_record(entry, self.outcomes.get(entry.id), self.sought) for entry in CATALOGUE],
             "evaluation": self.evaluation.record(),
             "selection": None if self.selection is None else dict(self.selection),
+            "could_have_caught": [one.model_dump() for one in could_have_caught(answers)],
             "seeds": {"challenge": self.seed, "fit": alignment.history.get("seed")},
             "environment": environment(),
             "cost": {

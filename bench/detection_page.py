@@ -1,0 +1,336 @@
+"""docs/detection.md from docs/detection.json; bench/detection.py makes both."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any
+
+from detection_table import (
+    ELSEWHERE,
+    Row,
+    Share,
+    caught,
+    counts,
+    decided,
+    grouped,
+    rated,
+    reached,
+    refuted,
+    splits,
+    turned_down,
+    wanted,
+)
+from detection_values import STATISTICS
+
+from commutes.report import entry
+from commutes.report.catalogue import FAMILIES
+
+LEVELS = ("R1", "R2", "R3", "R4")
+ENOUGH, MOST = 0.9, 0.05
+"""What was to be shown: the share of decoys caught, at least, and of right claims alarmed about, at most."""
+UNPOWERED = {
+    "A5": "without refits",
+    "A6": "a complete domain that was fitted on leaves no input to hold out",
+    "A9": "the coordinates move as far where the variable keeps its value, because they carry something else",
+    "B2": "a variable has fewer than three admissible control functions",
+    "C3": "the aligned variables do not determine the output, or nothing is outside",
+    "D1": "the layer that reads has rank too low to leave anything unread",
+    "D4": "a second place carries the variable, or the aligned variables do not determine the output",
+}
+"""Why a check has no power where it has none, in words."""
+
+
+def page(result: Mapping[str, Any]) -> str:
+    """docs/detection.md."""
+    rows: list[Row] = result["rows"]
+    checks: list[str] = result["config"]["checks"]
+    odd = grouped(rated(rows))
+    lines = [
+        *_head(result, checks),
+        *_together(odd, checks),
+        *_overview(odd, checks),
+        *_families(odd, checks),
+        *_unpowered(odd, checks),
+        *_thresholds(rows, checks),
+        *_decided(rated(rows), checks),
+        *_limits(result),
+    ]
+    return "\n".join(lines) + "\n"
+
+
+def _head(result: Mapping[str, Any], checks: Sequence[str]) -> list[str]:
+    config, rows = result["config"], result["rows"]
+    seeds = ", ".join(f"{name} {n}" for name, n in config["seeds"].items())
+    refitted = ", ".join(f"{name} {n}" for name, n in config["refitted"].items())
+    measured = len(rated(rows))
+    return [
+        "# Which wrong claims the checks catch",
+        "",
+        f"Made by `{result['command']}`, commutes {result['versions']['commutes']}, torch "
+        f"{result['versions']['torch']}; SHA-256 of src/commutes and algorithms/equality.py "
+        f"{result['code']['sha256'][:16]}. {result['seconds']:,} s of one core; every row is in `detection.json`.",
+        "",
+        "The zoo (`commutes.testing.zoo`) has networks that were written down, compiled or trained so that it is "
+        "known what they compute and where, and claims about each: right ones, *decoys* (the network uses the "
+        "variable elsewhere, or not at all) and claims that hold *in part* (the variable is there, but not all of "
+        "it or not it alone). Every claim was challenged by `cm.challenge(..., level=\"R4\")` as a user would, "
+        f"with {config['pairs']:,} pairs of which .4 are for fitting and .6 are measured, or with all pairs of a "
+        "domain that is small. The checks are given the network and the claim, never its truth. Each row is a "
+        "claim and a seed: the seed turns the basis in which the variables stand, draws gains and offsets, and "
+        "draws the pairs.",
+        "",
+        f"Seeds by family: {seeds}, from 0. {len(rows):,} claims in all. Thresholds were looked at on even seeds; "
+        f"**all rates below are those of odd seeds**, {measured:,} claims. The checks that refit a claim (A5, B1, "
+        f"B2, E3) cost more than all others and were run for few seeds only ({refitted}), so that "
+        f"their n is smaller: each refit takes {config['settings']['steps']} steps of "
+        f"{config['settings']['batch']} pairs.",
+        "",
+        "An *alarm* is the answer \"refuted\". On a decoy it is what was wanted; on a right claim it is a false "
+        "alarm. *Vacuous* and *inconclusive* are no alarms, and never a pass either. Brackets are exact "
+        "(Clopper-Pearson) 95 % intervals: they speak of other seeds of the same constructions, not of decoys "
+        "that nobody has thought of, and rows of one seed are not quite independent of each other.",
+        "",
+    ]  # fmt: skip
+
+
+def _together(groups: Mapping[str, Sequence[Row]], checks: Sequence[str]) -> list[str]:
+    """All checks as one: what a level catches, and what is done elsewhere."""
+    head = ["claim", "n", *(f"refuted up to {level}" for level in LEVELS), "reaches R4", *ELSEWHERE]
+    lines = [
+        "## All checks together",
+        "",
+        "How often some check up to a level refutes the claim, and how often the claim reaches R4, where every "
+        "check was run. The last three columns are what is done elsewhere, on the same pairs: a claim is turned "
+        "down where its IIA over random pairs is not over .9; where its IIA is not over that of random subspaces "
+        "of the same size; where, after a swap that should change the answer, the mean logit of the answer that "
+        "is expected is not over that of the base's answer.",
+        "",
+        *_table(head, "lr" + "l" * (len(head) - 2)),
+    ]
+    for title, names in _titled(groups):
+        lines.append(_line([f"**{title}**", *[""] * (len(head) - 1)]))
+        for name in names:
+            rows = groups[name]
+            lines.append(
+                _line(
+                    [
+                        name,
+                        str(len(rows)),
+                        *(_share(caught(rows, checks, level)) for level in LEVELS),
+                        _share(reached(rows, checks, "R4")),
+                        *(_share(turned_down(rows, how)) for how in ELSEWHERE),
+                    ]
+                )
+            )
+    return [*lines, "", *_summary(groups, checks), ""]
+
+
+def _summary(groups: Mapping[str, Sequence[Row]], checks: Sequence[str]) -> list[str]:
+    to_catch = {name: rows for name, rows in groups.items() if wanted(rows)}
+    missed = [name for name, rows in to_catch.items() if caught(rows, checks, "R4").rate < ENOUGH]
+    right = [one for rows in groups.values() for one in rows if one["truth"] == "right"]
+    alarms = caught(right, checks, "R4")
+    words = f"caught at a rate of at least {_number(ENOUGH)}: {len(to_catch) - len(missed)} of {len(to_catch)} kinds"
+    missing = f", all but {', '.join(missed)}" if missed else ""
+    others = [
+        f"{how} {sum(turned_down(rows, how).rate >= ENOUGH for rows in to_catch.values())} of {len(to_catch)}"
+        for how in ELSEWHERE
+    ]
+    return [
+        f"- Of the kinds that are to be caught, {words}{missing}. What is done elsewhere: {'; '.join(others)}.",
+        f"- False alarms about right claims: {alarms.hits} of {alarms.n}, {_share(alarms)}; at most {_number(MOST)} "
+        "were to be allowed.",
+        "",
+        "A claim that holds in part is scored apart. It is not true as it stands, so that a refutation is no "
+        "false alarm; where the construction makes some check refute it, it counts among the kinds to be caught, "
+        "and where it does not (a direction that is 15 degrees off, a place that has what it should and more that "
+        "is idle, values that some readers have read before) a claim that passes is no miss.",
+    ]
+
+
+def _titled(groups: Mapping[str, Sequence[Row]]) -> list[tuple[str, list[str]]]:
+    titles = {
+        "decoy": "decoys",
+        "partial": "claims that hold in part",
+        "right": "right claims (every alarm is false)",
+    }
+    return [
+        (title, names)
+        for truth, title in titles.items()
+        if (names := [name for name, rows in groups.items() if rows[0]["truth"] == truth])
+    ]
+
+
+def _overview(groups: Mapping[str, Sequence[Row]], checks: Sequence[str]) -> list[str]:
+    """The matrix of checks and claims, in two digits."""
+    lines = [
+        "## Check by check",
+        "",
+        "The rate of alarms. · is never, v vacuous on at least half of the claims and never an alarm, i "
+        "inconclusive on at least half and never an alarm, an empty cell not run.",
+        "",
+        *_table(["claim", *checks], "l" + "r" * len(checks)),
+    ]
+    for title, names in _titled(groups):
+        lines.append(_line([f"**{title}**", *[""] * len(checks)]))
+        lines += [_line([name, *(_mark(groups[name], checks, c) for c in checks)]) for name in names]
+    return [*lines, ""]
+
+
+def _mark(rows: Sequence[Row], checks: Sequence[str], check: str) -> str:
+    found, share = counts(rows, checks, check), refuted(rows, checks, check)
+    if not share.n:
+        return ""
+    if share.hits:
+        return _number(share.rate)
+    return next((letter for letter in "vi" if 2 * found[letter] >= share.n), "·")
+
+
+def _families(groups: Mapping[str, Sequence[Row]], checks: Sequence[str]) -> list[str]:
+    lines = ["## With intervals", ""]
+    for family, title in FAMILIES.items():
+        own = [name for name in checks if name.startswith(family)]
+        if not own:
+            continue
+        names = ", ".join(f"{name} {entry(name).name}" for name in own)
+        lines += [
+            f"### {family}. {title}",
+            "",
+            f"{names}.",
+            "",
+            *_table(["claim", *own], "l" * (1 + len(own))),
+        ]
+        for name, rows in groups.items():
+            lines.append(_line([name, *(_share(refuted(rows, checks, c)) for c in own)]))
+        lines.append("")
+    return lines
+
+
+def _unpowered(groups: Mapping[str, Sequence[Row]], checks: Sequence[str]) -> list[str]:
+    """Where a check has no power, and why."""
+    lines = [
+        "## Where a check has no power",
+        "",
+        "A check that cannot tell says \"vacuous\", which never counts as a pass.",
+        "",
+        *_table(["check", "vacuous on right claims", "on wrong claims", "mostly on", "why"], "lllll"),
+    ]  # fmt: skip
+    for check in checks:
+        parts = {
+            truth: [r for rows in groups.values() for r in rows if (r["truth"] == "right") == truth]
+            for truth in (True, False)
+        }
+        shares = {truth: _vacuous(rows, checks, check) for truth, rows in parts.items()}
+        if not any(share.hits for share in shares.values()):
+            continue
+        mostly = [
+            n for n, rows in groups.items() if (s := _vacuous(rows, checks, check)).n and 2 * s.hits >= s.n
+        ]
+        cells = [f"{check} {entry(check).name}", _share(shares[True]), _share(shares[False])]
+        lines.append(_line([*cells, ", ".join(mostly), UNPOWERED.get(check, "")]))
+    return [*lines, ""]
+
+
+def _vacuous(rows: Iterable[Row], checks: Sequence[str], check: str) -> Share:
+    found = counts(rows, checks, check)
+    return Share(found["v"], found.total() - found["n"])
+
+
+def _thresholds(rows: Sequence[Row], checks: Sequence[str]) -> list[str]:
+    lines = [
+        "## Thresholds",
+        "",
+        "The number that a check decides by, on even seeds: how far it strays among right claims, and the "
+        "thresholds that tell them best from the claims that the check must refute by construction, where there "
+        "are any; elsewhere a check is there for what nobody has planted for it alone, and only the right claims "
+        "say something. The estimate itself is used; a gate takes a bound of it.",
+        "",
+        *_table(
+            [
+                "check", "number", "declared", "right claims, even seeds", "best thresholds, even seeds",
+                "declared is one of them", "right that pass, wrong that do not: best, even seeds", "declared, "
+                "even seeds",
+                "declared, odd seeds",
+            ],
+            "lllllllll",
+        ),
+    ]  # fmt: skip
+    for one in splits(rows, checks):
+        statistic = STATISTICS[one.check]
+        best = ["", "", "", _pair(*one.declared_even), _pair(*one.declared_odd)]
+        if one.best is not None:
+            low, high = one.best
+            best[:3] = [
+                f"{_number(low, 3)} to {_number(high, 3)}",
+                "yes" if low <= one.declared <= high else "no",
+                _pair(*one.best_even),
+            ]
+        sign = "at least" if statistic.least else "at most"
+        strays = " to ".join(_number(value, 3) for value in one.right)
+        lines.append(_line([one.check, statistic.words, f"{sign} {_number(one.declared)}", strays, *best]))
+    return [*lines, ""]
+
+
+def _pair(right: Share, wrong: Share) -> str:
+    one, other = (f"{share.hits} of {share.n}" if share.n else "none" for share in (right, wrong))
+    return f"{one}, {other}"
+
+
+def _decided(rows: Sequence[Row], checks: Sequence[str]) -> list[str]:
+    lines = [
+        "## Where the construction decides the answer",
+        "",
+        "For some claims it follows from how the network was made what a check must answer. How often it does, on "
+        "odd seeds:",
+        "",
+        *_table(["check", "must answer", "does", "what it answers otherwise"], "llll"),
+    ]
+    for one in decided(rows, checks):
+        apart = "; ".join(f"{claim}: {answer} ({n})" for claim, answer, n in one.apart)
+        lines.append(
+            _line(
+                [one.check, one.answer, f"{one.agreed.hits} of {one.agreed.n}, {_share(one.agreed)}", apart]
+            )
+        )
+    return [*lines, ""]
+
+
+def _limits(result: Mapping[str, Any]) -> list[str]:
+    return [
+        "## What the table does not say",
+        "",
+        "The networks are small, and most were written down by hand: a rate is the power of a check against a "
+        "construction that is carried out cleanly. In a trained network a decoy is seldom so clean. The seeds of "
+        "a compiled program differ only in the basis of its residual stream, and those of the trained networks in "
+        "the basis and in which of four trainings is taken; their rows are few and alike.",
+        "",
+        "The card of a challenge prints which of these kinds the checks that answered \"supported\" or "
+        f"\"refuted\" catch together, where that is at least {_number(ENOUGH)} of the claims here: \"this run "
+        "could have caught: ...\".",
+    ]  # fmt: skip
+
+
+def _table(head: Sequence[str], align: str) -> list[str]:
+    rule = {"l": "---", "r": "--:"}
+    return [_line(head), "|" + "|".join(rule[a] for a in align) + "|"]
+
+
+def _line(cells: Iterable[str]) -> str:
+    return f"| {' | '.join(cells)} |"
+
+
+def _share(share: Share) -> str:
+    if not share.n:
+        return ""
+    low, high = share.interval
+    return f"{_number(share.rate)} [{_number(low)}, {_number(high)}]"
+
+
+def _number(value: float, digits: int = 2) -> str:
+    """.95; 1 as 1.00, nothing below 1 rounded up to it and nothing above 0 rounded down to it."""
+    text = f"{value:.{digits}f}"
+    if value < 1 and float(text) == 1:
+        return ">." + "9" * digits
+    if value > 0 and float(text) == 0:
+        return "<." + "0" * (digits - 1) + "1"
+    return text.replace("0.", ".", 1) if abs(value) < 1 else text

@@ -1,0 +1,70 @@
+"""The one number that each check decides by, read off its figures."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+Figures = Mapping[str, Any]
+
+
+@dataclass(frozen=True)
+class Statistic:
+    """What a check compares with its threshold: the estimate itself, of which the gate takes a bound."""
+
+    words: str
+    threshold: str
+    """The field of `Thresholds`."""
+    of: Callable[[Figures], float]
+    least: bool = True
+    """Whether a claim must be above the threshold; otherwise below it."""
+
+
+def _capacity(figures: Figures) -> float:
+    floor = figures["floor"]["rate"]
+    return (figures["null"]["value"] - floor) / (1 - floor)
+
+
+STATISTICS: dict[str, Statistic] = {
+    "A1": Statistic("accuracy of the network", "behaviour", lambda f: f["accuracy"]["rate"]),
+    "A2": Statistic("IIA of the worst cell", "target", lambda f: f["worst"]["rate"]),
+    "A3": Statistic(
+        "share of pairs that tell the claim from its nearest rival", "adequacy",
+        lambda f: min(rival["share"] for rival in f.values()),
+    ),
+    "A5": Statistic("way from the floor to 1 on untrained networks", "capacity", _capacity, least=False),
+    "A6": Statistic("gap from fitted to held-out inputs", "held_out", lambda f: f["gap"]["value"], least=False),
+    "A9": Statistic("effective pairs that move further than placebo pairs", "reach", lambda f: f["share"]["rate"]),
+    "B1": Statistic("gap to untrained networks", "over_untrained", lambda f: f["gap"]["value"]),
+    "B2": Statistic(
+        "gap to the worst control task", "selectivity",
+        lambda f: min(variable["selectivity"]["value"] for variable in f["variables"].values()),
+    ),
+}  # fmt: skip
+
+
+def value_of(check: str, answer: str, figures: Figures) -> float | None:
+    """The check's number; None where it has none here.
+
+    Args:
+        check: Its id.
+        answer: What it answered: without power it has fewer figures, or none.
+        figures: Its own.
+    """
+    statistic = STATISTICS.get(check)
+    if statistic is None:
+        return None
+    try:
+        found = statistic.of(figures)
+    except (KeyError, TypeError, ValueError):
+        if answer in ("supported", "refuted"):
+            raise
+        return None
+    return None if found is None or math.isnan(found) else rounded(found)
+
+
+def rounded(value: float) -> float:
+    """In four digits: what two processors agree on, and what can be read."""
+    return round(value, 4) + 0.0

@@ -1,0 +1,199 @@
+"""The stored detection table is what its script computes, and the page and the library's own table are made of it."""
+
+from __future__ import annotations
+
+import importlib
+import json
+from collections.abc import Iterator
+from dataclasses import replace
+from pathlib import Path
+from types import ModuleType
+from typing import Any
+
+import pytest
+
+from commutes.report import CATALOGUE
+from commutes.robustness import CHECKS, Thresholds
+from commutes.testing.zoo import as_fitted, linear
+
+ROOT = Path(__file__).resolve().parents[2]
+STORED = ROOT / "docs" / "detection.json"
+# What another processor's roundings may move: a pair or two of several hundred.
+SLACK = 0.01
+
+
+@pytest.fixture(scope="module")
+def scripts() -> Iterator[dict[str, ModuleType]]:
+    """The modules in bench/, imported as the script imports them."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.syspath_prepend(str(ROOT / "bench"))
+        names = ("detection", "detection_page", "detection_table", "detection_values")
+        yield {name: importlib.import_module(name) for name in names}
+
+
+@pytest.fixture(scope="module")
+def stored() -> dict[str, Any]:
+    return json.loads(STORED.read_text(encoding="utf-8"))
+
+
+def same(old: dict[str, Any], new: dict[str, Any], checks: list[str], known: list[str]) -> None:
+    """Two rows of one claim, on the checks that both were made with."""
+    for name in ("family", "member", "claim", "seed", "truth", "kind", "refitted", "pairs"):
+        assert old[name] == new[name]
+    for check in set(checks) & set(known):
+        one, two = checks.index(check), known.index(check)
+        assert old["answers"][one] == new["answers"][two], check
+        assert new["values"][two] == pytest.approx(old["values"][one], abs=SLACK), check
+    assert new["elsewhere"] == pytest.approx(old["elsewhere"], abs=SLACK)
+
+
+def test_the_table_is_whole(stored, scripts):
+    config, rows = stored["config"], stored["rows"]
+    there = [scripts["detection"].key(one) for one in rows]
+    assert len(set(there)) == len(there)
+    for family, seeds in config["seeds"].items():
+        members = {(one["member"], one["claim"]) for one in rows if one["family"] == family}
+        for member, claim in members:
+            found = {one["seed"] for one in rows if (one["member"], one["claim"]) == (member, claim)}
+            assert found == set(range(seeds)), (family, member, claim)
+    assert all(len(one["answers"]) == len(config["checks"]) for one in rows)
+
+
+def test_a_row_comes_again(stored, scripts):
+    module = scripts["detection"]
+    where = "illusion", "copy and dormant direction", False
+    old = next(
+        one
+        for one in stored["rows"]
+        if (one["member"], one["claim"], one["refitted"]) == where and one["seed"] % 2
+    )
+    member = linear("illusion", seed=old["seed"])
+    told = next(one for one in member.claims if one.name == old["claim"])
+    new = module.row(member, told, replace(module.FULL, refitted={}))
+    same(old, new, stored["config"]["checks"], module.checks())
+
+
+@pytest.mark.slow
+def test_the_small_form_comes_again(stored, scripts):
+    module = scripts["detection"]
+    again = module.made(module.SMOKE, {}, None)["rows"]
+    assert len(again) == len(stored["smoke"]["rows"])
+    for old, new in zip(stored["smoke"]["rows"], again, strict=True):
+        same(old, new, stored["config"]["checks"], module.checks())
+
+
+def test_the_page_is_made_of_the_table(stored, scripts):
+    page = (ROOT / "docs" / "detection.md").read_text(encoding="utf-8")
+    assert scripts["detection_page"].page(stored) == page
+
+
+def test_the_library_carries_the_table(stored, scripts):
+    module = scripts["detection"]
+    packaged = json.loads(module.PACKAGED.read_text(encoding="utf-8"))
+    assert scripts["detection_table"].packaged(stored) == packaged
+
+
+def test_every_check_has_its_number(scripts):
+    found = scripts["detection_values"].STATISTICS
+    assert set(scripts["detection"].checks()) <= set(found)
+    for statistic in found.values():
+        assert hasattr(Thresholds(), statistic.threshold)
+
+
+def test_every_gate_up_to_the_level_is_in_the_table(scripts):
+    gates = {entry.id for entry in CATALOGUE if entry.level is not None and entry.level <= "R4"}
+    assert set(scripts["detection"].checks()) == gates & CHECKS.keys()
+
+
+def test_a_check_that_decided_must_have_its_number(scripts):
+    value_of = scripts["detection_values"].value_of
+    assert value_of("A2", "inconclusive", {}) is None
+    with pytest.raises(KeyError):
+        value_of("A2", "supported", {})
+
+
+def row(answers: str, *, truth: str = "decoy", seed: int = 1, **changes: Any) -> dict[str, Any]:
+    """A row of three checks, A2 A9 D4."""
+    made = {
+        "family": "linear", "member": "m", "claim": "c", "seed": seed, "truth": truth, "kind": "inert copy",
+        "refitted": True, "pairs": 960, "answers": answers, "ideal": "...", "values": [None] * 3,
+        "elsewhere": {"iia": 1.0, "overall": 1.0, "random": 0.5, "logits": 1.0}, "seconds": 1.0,
+    }  # fmt: skip
+    return made | changes
+
+
+THREE = ["A2", "A9", "D4"]
+
+
+def test_alarms_are_counted_by_level_and_of_the_rows_that_were_run(scripts):
+    module = scripts["detection_table"]
+    rows = [row("srn"), row("ssr"), row("rsn"), row("ssv")]
+    assert module.caught(rows, THREE, "R2") == module.Share(2, 4)
+    assert module.caught(rows, THREE, "R3") == module.Share(3, 4)
+    assert module.refuted(rows, THREE, "D4") == module.Share(1, 2)
+    assert module.Share(1, 2).rate == 0.5
+    assert module.reached(rows, THREE, "R4") == module.Share(0, 4)
+
+
+def test_rates_are_of_odd_seeds_alone(scripts):
+    module = scripts["detection_table"]
+    rows = [row("rsn", seed=seed) for seed in range(5)]
+    assert [one["seed"] for one in module.rated(rows)] == [1, 3]
+    result = {"config": {"checks": THREE}, "rows": rows, "command": "x", "code": {"sha256": "y"}}
+    assert module.packaged(result)["kinds"] == [{"kind": "inert copy", "n": 2, "refuted": [[["A2"], 2]]}]
+
+
+def test_right_claims_are_no_decoys_in_the_librarys_table(scripts):
+    module = scripts["detection_table"]
+    rows = [row("ssr", truth="right", kind="")]
+    result = {"config": {"checks": THREE}, "rows": rows, "command": "x", "code": {"sha256": "y"}}
+    assert module.packaged(result)["kinds"] == []
+
+
+def test_a_claim_that_holds_in_part_is_to_be_caught_where_the_construction_says_so(scripts):
+    wanted = scripts["detection_table"].wanted
+    assert wanted([row("sss")])
+    assert not wanted([row("sss", truth="partial")])
+    assert wanted([row("sss", truth="partial", ideal="..r")])
+    assert not wanted([row("sss", truth="right")])
+
+
+def test_what_the_construction_decides_is_compared_and_named(scripts):
+    rows = [row("sss", ideal="r.s"), row("rss", ideal="r.s"), row("rsn", ideal="..s")]
+    first, second = scripts["detection_table"].decided(rows, THREE)
+    assert (first.check, first.answer, first.agreed.hits, first.agreed.n) == ("A2", "refuted", 1, 2)
+    assert first.apart == (("m: c", "supported", 1),)
+    assert (second.check, second.agreed.hits, second.agreed.n, second.apart) == ("D4", 2, 2, ())
+
+
+@pytest.mark.parametrize(
+    ("right", "wrong", "declared", "least", "expected"),
+    [
+        ([0.9, 1.0], [0.1, 0.5], 0.8, True, (0.5, 0.9)),
+        ([0.1, 0.2], [0.6, 0.9], 0.5, False, (0.2, 0.6)),
+        # A wrong claim above a right one: the threshold that costs least, by share.
+        ([0.4, 0.9, 1.0], [0.1, 0.5], 0.2, True, (0.5, 0.9)),
+    ],
+)
+def test_the_best_threshold_lies_between_right_and_wrong(scripts, right, wrong, declared, least, expected):
+    assert scripts["detection_table"].best(right, wrong, declared, least=least) == expected
+
+
+def test_what_is_done_elsewhere_turns_down_as_it_is_said_to(scripts):
+    module = scripts["detection_table"]
+    low = row("sss", elsewhere={"iia": 0.9, "overall": 0.5, "random": 0.5, "logits": 0.0})
+    for how in module.ELSEWHERE:
+        assert module.turned_down([low], how) == module.Share(1, 1)
+        assert module.turned_down([row("sss")], how) == module.Share(0, 1)
+
+
+def test_a_claim_is_challenged_on_inputs_that_it_was_not_told_on(scripts):
+    module = scripts["detection"]
+    member = linear("clean", seed=0)
+    told = member.claims[0]
+    pairs = member.pairs(told, module.FULL.pairs, seed=0)
+    train, test = pairs.split(train=0.4, test=0.6)
+    report = module.challenged(member, told, module.FULL, refitted=False)
+    assert report.evaluation.pairs.input_ids.tolist() == test.input_ids.tolist()
+    fitted = as_fitted(told.alignment, train, None, module.FULL.settings)
+    assert report.alignment.fitted_ids.tolist() == fitted.fitted_ids.tolist()
