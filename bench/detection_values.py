@@ -34,6 +34,10 @@ STATISTICS: dict[str, Statistic] = {
         "share of pairs that tell the claim from its nearest rival", "adequacy",
         lambda f: min(rival["share"] for rival in f.values()),
     ),
+    "A4": Statistic(
+        "pairs whose margin is not recovered, in the worst swapped set", "margin",
+        lambda f: f["sets"][f["worst"]]["outside"]["rate"], least=False,
+    ),
     "A5": Statistic("way from the floor to 1 on untrained networks", "capacity", _capacity, least=False),
     "A6": Statistic("gap from fitted to held-out inputs", "held_out", lambda f: f["gap"]["value"], least=False),
     "A9": Statistic("effective pairs that move further than placebo pairs", "reach", lambda f: f["share"]["rate"]),
@@ -41,6 +45,18 @@ STATISTICS: dict[str, Statistic] = {
     "B2": Statistic(
         "gap to the worst control task", "selectivity",
         lambda f: min(variable["selectivity"]["value"] for variable in f["variables"].values()),
+    ),
+    "D1": Statistic(
+        "what the unread part adds, in the worst swapped set", "unread",
+        lambda f: max(one["gap"]["value"] for one in f["by_swap"].values()), least=False,
+    ),
+    "D6": Statistic(
+        "what reads beyond what patches, of the worst variable", "unused",
+        lambda f: max(one["gap"]["value"] for one in f["variables"].values()), least=False,
+    ),
+    "E3": Statistic(
+        "pairs that one fit edits and another reads, in the worst case", "cross_swap",
+        lambda f: f["worst"]["rate"]["rate"],
     ),
 }  # fmt: skip
 

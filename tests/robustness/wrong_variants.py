@@ -5,7 +5,8 @@ A check that comes without one fails tests/robustness/test_wrong_variants.py.
 
 from __future__ import annotations
 
-DECOYS = "tests/robustness/test_decoys.py"
+HERE = "tests/robustness"
+DECOYS = f"{HERE}/test_decoys.py"
 
 WRONG_VARIANTS: dict[str, tuple[str, ...]] = {
     "A1": (f"{DECOYS}::test_accuracy_on_the_inputs_that_work_hides_a_network_that_does_not",),
@@ -14,6 +15,11 @@ WRONG_VARIANTS: dict[str, tuple[str, ...]] = {
         f"{DECOYS}::test_a_rate_without_its_bounds_lets_a_handful_of_pairs_pass",
     ),
     "A3": (f"{DECOYS}::test_the_mean_over_rivals_instead_of_the_nearest_lets_data_pass_that_tell_nothing",),
+    "A4": (
+        f"{HERE}/test_a4.py::test_the_mean_instead_of_the_share_outside_lets_a_cancellation_and_a_tilt_pass",
+        f"{HERE}/test_a4.py::test_natural_inputs_that_are_not_controlled_would_refute_the_truth",
+        f"{HERE}/test_a4.py::test_all_sets_together_would_hide_a_variable_that_is_not_recovered",
+    ),
     "A5": (f"{DECOYS}::test_the_target_as_a_limit_for_maps_lets_a_map_pass_that_goes_most_of_the_way",),
     "A6": (f"{DECOYS}::test_a_gap_among_fitted_pairs_alone_lets_memory_pass",),
     "A9": (f"{DECOYS}::test_reach_against_all_pairs_lets_a_constant_edit_pass",),
@@ -24,6 +30,14 @@ WRONG_VARIANTS: dict[str, tuple[str, ...]] = {
     "B2": (
         f"{DECOYS}::test_the_mean_over_controls_instead_of_the_worst_lets_a_copied_control_pass",
         f"{DECOYS}::test_strata_of_the_claims_answers_would_flatter_a_control",
+    ),
+    "D1": (f"{HERE}/test_d1.py::test_a_part_that_is_only_written_within_lets_an_illusion_pass",),
+    "D6": (f"{HERE}/test_d6.py::test_reading_measured_where_it_was_fitted_takes_memory_for_reading",),
+    "E3": (
+        f"{HERE}/test_e3.py::test_the_overlap_instead_of_the_cross_swap_refuses_the_truth",
+        f"{HERE}/test_e3.py::test_a_fit_that_reads_what_it_edited_itself_lets_an_illusion_pass",
+        f"{HERE}/test_e3.py::test_agreement_alone_lets_maps_that_move_nothing_pass",
+        f"{HERE}/test_e3.py::test_the_mean_over_pairs_of_fits_hides_one_that_others_do_not_read",
     ),
 }
 """Check id to the tests, as file and function."""
