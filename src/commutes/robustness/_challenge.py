@@ -19,12 +19,15 @@ from commutes.report import CATALOGUE, LEVELS
 from commutes.robustness._a3_adequacy import adequacy_of
 from commutes.robustness._case import Case, Declared, Outcome, Progress, Thresholds
 from commutes.robustness._claim import fixed_claim, opened
+from commutes.robustness._cost import ALWAYS, Budget, beyond, check_budget, planned, told
 from commutes.robustness._multiplicity import corrected
 from commutes.robustness._refits import Procedure, Refit, reseeded, untrained
 from commutes.robustness._registry import CHECKS
 from commutes.robustness._report import Report, Timed
+from commutes.stats import Answer
 from commutes.training import METHODS, ClosedForm, Settings
 
+PASSES = "forward passes"
 IN_PYTHON = "a call of challenge in Python, with the seeds and versions above"
 
 
@@ -40,6 +43,7 @@ def challenge(
     refits: int = 5,
     controls: int = 3,
     seed: int = 0,
+    budget: Budget | None = None,
     rivals: Mapping[str, Algorithm] | None = None,
     selection: Mapping[str, Any] | None = None,
     ledger: Path | None = None,
@@ -59,6 +63,8 @@ def challenge(
         refits: Refits on untrained networks, at least 5.
         controls: Control functions per variable, at least 3.
         seed: Of the nulls and of the random subspaces.
+        budget: Forward passes, or a timedelta, that the checks may take: those that do not fit are not run. What is
+            planned is told before anything is opened, through `progress` and on the card.
         rivals: Other algorithms over the same inputs, by name, which the data must tell from the claim's (A3).
         selection: The record of the sweep from which the claim was chosen, for the card.
         ledger: A folder that counts how often the test split was opened.
@@ -70,6 +76,7 @@ def challenge(
         DataError: The test pairs share inputs with the fit or the selection, or train= or select= is missing.
     """
     _check_options(level, target=target, behaviour=behaviour, refits=refits, controls=controls, seed=seed)
+    check_budget(budget)
     learnt = any(group.features.learnt for group in alignment.groups)
     thresholds = Thresholds(target=target, behaviour=behaviour)
     _check_data(alignment, train, select, test, learnt=learnt)
@@ -78,6 +85,15 @@ def challenge(
         alignment, test, thresholds, settings,
         level=level, seed=seed, refits=refits, controls=controls, rivals=rivals or {},
     )  # fmt: skip
+    costs = _costs(
+        level,
+        planned(
+            alignment, train, select, test,
+            settings=settings, refits=refits, controls=controls, rivals=len(rivals or {}),
+        ),
+    )  # fmt: skip
+    if progress is not None:
+        progress(PASSES, 0, sum(costs.values()), told(costs))
     # Whether the data can tell the claim from its rivals is known from labels alone, before the network runs.
     adequate = adequacy_of(test, thresholds.adequacy, rivals)
     count = opened(alignment, test, claim, ledger)
@@ -103,20 +119,45 @@ def challenge(
         alignment, train, select, test, thresholds, settings, seed, refits, controls,
         bench(alignment, test), evaluation, adequate, nulls, again, progress, Declared(rivals or {}),
     )  # fmt: skip
-    gating = {entry.id for entry in CATALOGUE if entry.level is not None and entry.level <= level}
+    timed = _run(case, costs, budget, progress)
+    return Report(
+        alignment,
+        claim,
+        count,
+        thresholds,
+        level,
+        evaluation,
+        timed,
+        seed,
+        selection,
+        reproduce,
+        sum(costs.values()),
+    )
+
+
+def _run(
+    case: Case, costs: Mapping[str, int], budget: Budget | None, progress: Progress | None
+) -> dict[str, Timed]:
+    """The checks of `costs`, cheapest first, as far as the budget goes; corrected for being several."""
     outcomes: dict[str, Outcome] = {}
     seconds: dict[str, float] = {}
-    for name, check in CHECKS.items():
-        if name in gating:
-            start = time.perf_counter()
-            outcome = check(case)
-            outcomes[name], seconds[name] = outcome, time.perf_counter() - start
-            if progress is not None:
-                progress(
-                    "checks", len(outcomes), len(gating & CHECKS.keys()), {name: str(outcome.answer.value)}
-                )
-    timed = {name: Timed(outcome, seconds[name]) for name, outcome in corrected(outcomes).items()}
-    return Report(alignment, claim, count, thresholds, level, evaluation, timed, seed, selection, reproduce)
+    total, spent, begin = sum(costs.values()), 0, time.perf_counter()
+    for name in costs:
+        start = time.perf_counter()
+        why = None if name in ALWAYS else beyond(budget, costs[name], spent, start - begin)
+        outcomes[name] = CHECKS[name](case) if why is None else Outcome(Answer.NOT_RUN, "", reason=why)
+        seconds[name] = time.perf_counter() - start
+        spent += outcomes[name].forward_passes
+        if progress is not None:
+            progress("checks", len(outcomes), len(costs), {name: str(outcomes[name].answer.value)})
+            progress(PASSES, min(spent, total), total, {})
+    return {name: Timed(outcome, seconds[name]) for name, outcome in corrected(outcomes).items()}
+
+
+def _costs(level: str, passes: Mapping[str, int]) -> dict[str, int]:
+    """What the checks that decide levels up to this one take, in the order in which they are run."""
+    gating = {entry.id for entry in CATALOGUE if entry.level is not None and entry.level <= level}
+    return {name: passes[name] for name in CHECKS if name in gating}
 
 
 def _settings(alignment: Alignment) -> Procedure:

@@ -58,6 +58,8 @@ class Report:
     seed: int
     selection: Mapping[str, Any] | None
     reproduce: str
+    planned: int = 0
+    """Forward passes that the checks were expected to take, before the first was run."""
 
     @property
     def answers(self) -> dict[str, str]:
@@ -119,6 +121,7 @@ class Report:
             "seeds": {"challenge": self.seed, "fit": alignment.history.get("seed")},
             "environment": environment(),
             "cost": {
+                "planned_forward_passes": self.planned,
                 "forward_passes": sum(t.outcome.forward_passes for t in self.outcomes.values()),
                 "seconds": round(sum(t.seconds for t in self.outcomes.values()), 2),
             },

@@ -1,0 +1,114 @@
+"""What a challenge will take, said before anything is opened; and a budget that it keeps to."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from datetime import timedelta
+
+from commutes.alignment import Alignment
+from commutes.counterfactuals import Counterfactuals
+from commutes.errors import DataError
+from commutes.report import CATALOGUE
+from commutes.robustness._refits import Procedure
+from commutes.training import ClosedForm
+
+Budget = int | timedelta
+"""Forward passes, or time. Which checks fit into a time depends on the machine: such a card may not come again."""
+
+# What is known about every claim before its first check: the network's answers, its swaps and the floors beside them.
+ALWAYS = frozenset({"A1", "A2", "A3"})
+
+
+def planned(
+    alignment: Alignment,
+    train: Counterfactuals | None,
+    select: Counterfactuals | None,
+    test: Counterfactuals,
+    *,
+    settings: Procedure,
+    refits: int,
+    controls: int,
+    rivals: int = 0,
+) -> dict[str, int]:
+    """Inputs that the network will be run on, about, by check of the catalogue.
+
+    A check without refits takes its passes for each measured pair. Refits are counted as if none of them ended early.
+
+    Args:
+        alignment: The claim.
+        train: What it was fitted on.
+        select: What its step and start were chosen on.
+        test: What is measured.
+        settings: How it was fitted.
+        refits: On untrained networks, and from other seeds.
+        controls: Control functions of every variable.
+        rivals: Rival algorithms.
+    """
+    each = len(test) + (_fit(settings, train, select) if train is not None and _learnt(alignment) else 0)
+    swapped = sum(variable.kind == "inner" for variable in alignment.variables)
+    fits = {"B1": refits, "B2": controls * swapped, "E3": refits, "E5": max(1, rivals), "A5": 0}
+    return {
+        entry.id: fits[entry.id] * each if entry.id in fits else entry.effort * len(test)
+        for entry in CATALOGUE
+    }
+
+
+def _learnt(alignment: Alignment) -> bool:
+    return any(group.features.learnt for group in alignment.groups)
+
+
+def _fit(settings: Procedure, train: Counterfactuals, select: Counterfactuals | None) -> int:
+    if isinstance(settings, ClosedForm):
+        return len(train.ids)
+    # At the beginning, then every so many steps.
+    measured = 0 if select is None else (1 + settings.steps // settings.every) * len(select)
+    return settings.fits * (settings.steps * settings.batch + measured)
+
+
+def check_budget(budget: Budget | None) -> None:
+    """Refuse what is no budget.
+
+    Raises:
+        DataError: Neither a number of forward passes nor a time, or nothing at all.
+    """
+    number = isinstance(budget, int) and not isinstance(budget, bool) and budget > 0
+    time = isinstance(budget, timedelta) and budget > timedelta(0)
+    if budget is not None and not (number or time):
+        raise DataError(
+            "budget= is a number of forward passes or a time",
+            got=repr(budget),
+            expected="a whole number above 0, or a timedelta above 0",
+            fix="such as 5_000_000, or timedelta(minutes=10)",
+        )
+
+
+def beyond(budget: Budget | None, needed: int, spent: int, seconds: float) -> str | None:
+    """Why a check does not fit into what is left of the budget; None where it does.
+
+    Args:
+        budget: In all.
+        needed: Forward passes that the check will take.
+        spent: Forward passes so far.
+        seconds: So far; a forward pass is taken to need as long as those before it.
+    """
+    if budget is None:
+        return None
+    if isinstance(budget, timedelta):
+        expected = needed * seconds / spent if spent else 0.0
+        left = budget.total_seconds() - seconds
+        if expected <= left:
+            return None
+        return (
+            f"it would take about {expected:,.0f} seconds, and {max(0.0, left):,.0f} of the"
+            f" {budget.total_seconds():,.0f} seconds of the budget are left"
+        )
+    left = max(0, budget - spent)
+    if needed <= left:
+        return None
+    return f"it would take about {needed:,} forward passes, and {left:,} of the {budget:,} of the budget are left"
+
+
+def told(passes: Mapping[str, int]) -> dict[str, str]:
+    """The dearest checks with their passes, for a line of progress."""
+    dearest = sorted(passes, key=lambda name: -passes[name])[:3]
+    return {name: f"{passes[name]:,}" for name in dearest if passes[name]}
