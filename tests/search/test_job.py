@@ -17,7 +17,7 @@ from commutes.search import build_algorithm, find_spec, load_hypothesis, read_sp
 QUICK = ("fit.steps=6", "fit.batch=16", "fit.starts=1", "data.pairs=320", "challenge.behaviour=0.2")
 FILES = [
     "alignment.json", "alignment.safetensors", "done.json", "figures", "openings.json",
-    "pairs.parquet", "report.html", "report.json", "run.json",
+    "pairs.parquet", "refits", "report.html", "report.json", "run.json",
 ]  # fmt: skip
 
 

@@ -151,6 +151,7 @@ def _refitted(case: Case, algorithms: list[Algorithm], drawn: list[_Parts]) -> l
         [parts.test for parts in drawn],
         settings=case.settings,
         seed=case.seed,
+        folder=case.folder,
         progress=report,
     )
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -117,6 +118,8 @@ class Case:
     progress: Progress | None
     declared: Declared = field(default_factory=Declared)
     """What was written down beside the claim, before the test split was opened."""
+    folder: Path | None = None
+    """That keeps refits; None keeps none."""
 
     def rows(self, variable: str) -> np.ndarray:
         """Test pairs that swap this one variable alone."""

@@ -27,7 +27,7 @@ from commutes.robustness._report import Report, Timed
 from commutes.stats import Answer
 from commutes.training import METHODS, ClosedForm, Settings
 
-PASSES = "forward passes"
+PASSES, REFITS = "forward passes", "refits"
 IN_PYTHON = "a call of challenge in Python, with the seeds and versions above"
 
 
@@ -67,7 +67,8 @@ def challenge(
             planned is told before anything is opened, through `progress` and on the card.
         rivals: Other algorithms over the same inputs, by name, which the data must tell from the claim's (A3).
         selection: The record of the sweep from which the claim was chosen, for the card.
-        ledger: A folder that counts how often the test split was opened.
+        ledger: A folder that counts how often the test split was opened, and keeps refits: a challenge that was broken
+            off, or goes further another time, does not repeat them.
         reproduce: The command or call that makes the same card again.
         progress: Called with (stage, step, steps, figures).
 
@@ -100,11 +101,13 @@ def challenge(
     label = label_of(alignment, test, census=test.complete)
     evaluation = measure(alignment, test, label=label, seed=seed, target=target)
 
+    folder = None if ledger is None else ledger / REFITS
+
     @cache
     def nulls() -> list[Refit]:
         return untrained(
             alignment, train, select, test,
-            count=refits, settings=settings, seed=seed, progress=_staged(progress, "untrained networks"),
+            count=refits, settings=settings, seed=seed, folder=folder, progress=_staged(progress, "untrained networks"),
         )  # fmt: skip
 
     @cache
@@ -112,12 +115,14 @@ def challenge(
         assert train is not None  # asked only of claims that were fitted
         return reseeded(
             alignment, train, select, test,
-            count=refits, settings=settings, seed=seed, progress=_staged(progress, "other fitting seeds"),
+            count=refits, settings=settings, seed=seed, folder=folder,
+            progress=_staged(progress, "other fitting seeds"),
         )  # fmt: skip
 
     case = Case(
         alignment, train, select, test, thresholds, settings, seed, refits, controls,
         bench(alignment, test), evaluation, adequate, nulls, again, progress, Declared(rivals or {}),
+        folder,
     )  # fmt: skip
     timed = _run(case, costs, budget, progress)
     return Report(

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from pathlib import Path
 
 import numpy as np
 
@@ -11,6 +12,7 @@ from commutes.alignment import Alignment
 from commutes.counterfactuals import Counterfactuals
 from commutes.errors import AlignmentError, DataError, FitError, NetworkError
 from commutes.evaluation import bench, cell_rows, rate_of
+from commutes.robustness._kept_refits import kept
 from commutes.stats import Rate
 from commutes.training import ClosedForm, Progress, Settings, fit_many
 
@@ -57,20 +59,34 @@ def refits(
     *,
     settings: Procedure,
     seed: int | Sequence[int],
+    folder: Path | None = None,
     progress: Progress | None = None,
 ) -> list[Refit]:
     """Fit all the claims in one batch and measure each on its own test pairs. Neurons need no fit, and get none.
+
+    Args:
+        alignments: The claims.
+        trains: What each is fitted on; None where nothing is fitted.
+        selects: What each is chosen on.
+        tests: What each is measured on.
+        settings: How the claim itself was found.
+        seed: Of all, or one of each.
+        folder: That keeps refits, by what decides them.
+        progress: Called with (step, steps, figures).
 
     Raises:
         NoMapError: A closed form that cannot be computed for one of them.
     """
     if trains is None or all(alignment.fitted for alignment in alignments):
         return [_measured(a, None, None, test) for a, test in zip(alignments, tests, strict=True)]
-    if isinstance(settings, ClosedForm):
-        seeds = [seed] * len(trains) if isinstance(seed, int) else seed
-        found = [_computed(a, t, settings, s) for a, t, s in zip(alignments, trains, seeds, strict=True)]
-    else:
-        found = fit_many(alignments, trains, selects=selects, seed=seed, settings=settings, progress=progress)
+    seeds = [seed] * len(trains) if isinstance(seed, int) else list(seed)
+
+    def fit() -> Sequence[Alignment]:
+        if isinstance(settings, ClosedForm):
+            return [_computed(a, t, settings, s) for a, t, s in zip(alignments, trains, seeds, strict=True)]
+        return fit_many(alignments, trains, selects=selects, seed=seed, settings=settings, progress=progress)
+
+    found = kept(folder, alignments, trains, selects, settings, seeds, fit)
     chosen = selects or [None] * len(tests)
     return [_measured(*one) for one in zip(found, trains, chosen, tests, strict=True)]
 
@@ -119,6 +135,7 @@ def untrained(
     count: int,
     settings: Procedure,
     seed: int,
+    folder: Path | None = None,
     progress: Progress | None = None,
 ) -> list[Refit]:
     """Refits on `count` re-initialised networks.
@@ -136,6 +153,7 @@ def untrained(
         [test] * count,
         settings=settings,
         seed=seed,
+        folder=folder,
         progress=progress,
     )
 
@@ -149,6 +167,7 @@ def reseeded(
     count: int,
     settings: Procedure,
     seed: int,
+    folder: Path | None = None,
     progress: Progress | None = None,
 ) -> list[Refit]:
     """Refits of a learnt claim on its own network from `count` other seeds, none of them the claim's own.
@@ -165,5 +184,6 @@ def reseeded(
         [test] * count,
         settings=settings,
         seed=seeds,
+        folder=folder,
         progress=progress,
     )
