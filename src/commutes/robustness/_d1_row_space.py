@@ -16,6 +16,7 @@ from commutes.robustness._case import ALPHA, Case, Outcome, pairs_needed, said
 from commutes.robustness._parts import Divided, Half, divided
 from commutes.robustness._readers import ReadSpace, read_space
 from commutes.robustness._uses import ROWS
+from commutes.robustness._worst import of_all
 from commutes.stats import Answer, Interval, Rate, gate, paired_gap, rate, show
 
 # Editing the unread part alone may change this share of the answers, by ties that rounding breaks.
@@ -132,8 +133,8 @@ def _outcome(
     readers: str,
 ) -> Outcome:
     most = case.thresholds.unread
-    gaps = [one.gap(ALPHA) for one in found]
-    worst, gap = max(zip(found, gaps, strict=True), key=lambda item: item[1].value)
+    worst = max(found, key=lambda one: one.gap(ALPHA).value)
+    gap = worst.gap(ALPHA)
     figures = {
         "readers": readers,
         "sizes": {name: size for one in parts for name, size in one.sizes.items()},
@@ -145,10 +146,10 @@ def _outcome(
         f" alone; the rest adds {said(gap)}, at most {show(most)}; {readers}"
     )
 
-    def refuted_at(alpha: float) -> bool:
-        return any(one.gap(alpha / len(found)).lower >= most for one in found)
+    def answered(alpha: float) -> Answer:
+        return of_all(found, lambda one, share: gate(one.gap(share), most, side="<"), alpha)
 
-    answer, reason = _answered_by(gaps, most, refuted=refuted_at(ALPHA)), None
+    answer, reason = answered(ALPHA), None
     stirred = max(found, key=lambda one: one.stirred)
     short = _short(case, found, parts, powerless, readers)
     if stirred.stirred > _STIRRED:
@@ -170,7 +171,7 @@ def _outcome(
         reason=reason,
         forward_passes=2 * sum(len(one.rows) for one in found)
         + ROWS * sum(len(site.moments) for site in case.alignment.sites),
-        refuted_at=None if answer is Answer.VACUOUS else refuted_at,
+        refuted_at=None if answer is Answer.VACUOUS else lambda alpha: answered(alpha) is Answer.REFUTED,
     )
 
 
@@ -194,11 +195,3 @@ def _short(
                 f"another {one.moving} like the claim's"
             )
     return next(iter(powerless.values()), None)
-
-
-def _answered_by(gaps: Sequence[Interval], most: float, *, refuted: bool) -> Answer:
-    """Refuted by any set, supported by all."""
-    if refuted:
-        return Answer.REFUTED
-    answers = {gate(gap, most, side="<") for gap in gaps}
-    return Answer.SUPPORTED if answers == {Answer.SUPPORTED} else Answer.INCONCLUSIVE

@@ -13,6 +13,7 @@ from commutes.robustness._b1_untrained import untrained
 from commutes.robustness._b2_control_tasks import control_tasks
 from commutes.robustness._case import Check
 from commutes.robustness._d1_row_space import row_space
+from commutes.robustness._d2_whole_component import whole_component
 from commutes.robustness._d6_probe_and_patch import probe_and_patch
 from commutes.robustness._e3_fitting_seeds import fitting_seeds
 
@@ -25,6 +26,7 @@ CHECKS: dict[str, Check] = {
     "D6": probe_and_patch,
     "A4": margin,
     "D1": row_space,
+    "D2": whole_component,
     "B1": untrained,
     "A5": capacity,
     "B2": control_tasks,

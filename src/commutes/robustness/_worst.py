@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
+from typing import TypeVar
 
 import numpy as np
 
 from commutes.robustness._case import ALPHA
 from commutes.stats import Answer, Rate, rate
+
+T = TypeVar("T")
 
 
 @dataclass(frozen=True, eq=False)
@@ -79,3 +82,17 @@ def weakest(answers: Iterable[Answer]) -> Answer:
     """
     order = [Answer.REFUTED, Answer.NOT_RUN, Answer.VACUOUS, Answer.INCONCLUSIVE, Answer.SUPPORTED]
     return min(answers, key=order.index)
+
+
+def of_all(parts: Sequence[T], gated: Callable[[T, float], Answer], alpha: float = ALPHA) -> Answer:
+    """The answer of several gates of one check: support needs each at `alpha`, any one refutes at its share of it.
+
+    >>> def under(p: float, alpha: float) -> Answer:
+    ...     return Answer.REFUTED if p <= alpha else Answer.SUPPORTED
+    >>> [of_all(ps, under).value for ps in ([0.5, 0.9], [0.04, 0.9], [0.02, 0.9])]
+    ['supported', 'inconclusive', 'refuted']
+    """
+    if any(gated(part, alpha / len(parts)) is Answer.REFUTED for part in parts):
+        return Answer.REFUTED
+    supported = all(gated(part, alpha) is Answer.SUPPORTED for part in parts)
+    return Answer.SUPPORTED if supported else Answer.INCONCLUSIVE

@@ -50,7 +50,7 @@ def test_every_claim_is_told_in_the_same_words():
         for told in member.claims:
             assert told.alignment.fitted
             assert told.alignment.network is member.network
-            assert set(told.ideal) <= {*["A1", "A2", "A4", "D1", "D4", "D6", "E1", "E2"]}
+            assert set(told.ideal) <= {*["A1", "A2", "A4", "D1", "D2", "D3", "D4", "D6", "E1", "E2"]}
             assert told.kind in (*KINDS, "")
 
 

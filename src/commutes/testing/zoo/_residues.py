@@ -15,7 +15,7 @@ from commutes.testing.zoo._plan import MISSED, WORKS, Plan, Sketch, Task
 from commutes.testing.zoo._wiring import Layer, Terms, passing
 
 YES = Answer.SUPPORTED
-HELD = {"A1": YES, **WORKS, "D1": YES, "D4": YES, "D6": YES, "E1": YES}
+HELD = {"A1": YES, **WORKS, "D1": YES, "D2": YES, "D4": YES, "D6": YES, "E1": YES}
 Groups = tuple[tuple[str, str], tuple[str, str]]
 GROUPED: Groups = (("w", "x"), ("y", "z"))
 REGROUPED: Groups = (("w", "y"), ("x", "z"))

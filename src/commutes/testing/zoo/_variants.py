@@ -27,7 +27,7 @@ from commutes.testing.zoo._wiring import Layer, Terms, passing
 YES, NO, VACUOUS = Answer.SUPPORTED, Answer.REFUTED, Answer.VACUOUS
 LEFT, RIGHT = {"left": 1.0}, {"right": 1.0}
 UPPER = (DISTANCES, BITS)
-HELD = {"A1": YES, **WORKS, "D1": YES, "D4": YES, "D6": YES, "E1": YES}
+HELD = {"A1": YES, **WORKS, "D1": YES, "D2": YES, "D4": YES, "D6": YES, "E1": YES}
 """What a right claim deserves wherever nothing takes a check's power away."""
 
 
@@ -107,7 +107,7 @@ def _illusion(symbols: int, after: tuple[Layer, Layer, Layer], d1: Answer) -> Pl
     wrong = {"left": ({"copy": 1.0, "dormant": 1.0},), "right": (RIGHT,)}
     told = Sketch(
         "copy and dormant direction", "decoy", "illusion", wrong,
-        {"A1": YES, **WORKS, "D1": d1, "D4": NO, "D6": YES},
+        {"A1": YES, **WORKS, "D1": d1, "D2": YES, "D4": NO, "D6": YES},
     )  # fmt: skip
     # The same readers: where they have no room for the wrong claim's parts they have none for the right one's.
     true = right_claim(ideal={**HELD, "D1": VACUOUS if d1 is VACUOUS else YES})
@@ -193,7 +193,7 @@ def nonlinear(symbols: int) -> Plan:
     }
     both = Sketch(
         "two bits", "right", "", {"left": ({"code": 1.0}, {"w is dark": 1.0}), "right": (RIGHT,)},
-        {"A1": YES, **WORKS, "D1": YES, "D4": VACUOUS, "E1": YES},
+        {"A1": YES, **WORKS, "D1": YES, "D2": YES, "D4": VACUOUS, "E1": YES},
     )  # fmt: skip
     one = Sketch(
         "one bit", "partial", "nonlinear code", {"left": ({"code": 1.0},), "right": (RIGHT,)}, MISSED
