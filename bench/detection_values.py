@@ -50,6 +50,11 @@ STATISTICS: dict[str, Statistic] = {
         "what the unread part adds, in the worst swapped set", "unread",
         lambda f: max(one["gap"]["value"] for one in f["by_swap"].values()), least=False,
     ),
+    "D2": Statistic(
+        "effect of the coordinates over that of their whole site, of the worst variable", "component",
+        lambda f: max((one["ratio"]["value"] for one in f["by_variable"].values() if one["ratio"]), default=math.nan),
+        least=False,
+    ),
     "D6": Statistic(
         "what reads beyond what patches, of the worst variable", "unused",
         lambda f: max(one["gap"]["value"] for one in f["variables"].values()), least=False,

@@ -32,6 +32,7 @@ WRONG_VARIANTS: dict[str, tuple[str, ...]] = {
         f"{DECOYS}::test_strata_of_the_claims_answers_would_flatter_a_control",
     ),
     "D1": (f"{HERE}/test_d1.py::test_a_part_that_is_only_written_within_lets_an_illusion_pass",),
+    "D2": (f"{HERE}/test_d2.py::test_the_ratio_on_pairs_that_are_not_controlled_refutes_the_truth",),
     "D6": (f"{HERE}/test_d6.py::test_reading_measured_where_it_was_fitted_takes_memory_for_reading",),
     "E3": (
         f"{HERE}/test_e3.py::test_the_overlap_instead_of_the_cross_swap_refuses_the_truth",
