@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
@@ -261,7 +262,7 @@ def _thresholds(rows: Sequence[Row], checks: Sequence[str]) -> list[str]:
         if one.best is not None:
             low, high = one.best
             best[:3] = [
-                f"{_number(low, 3)} to {_number(high, 3)}",
+                _interval(low, high),
                 "yes" if low <= one.declared <= high else "no",
                 _pair(*one.best_even),
             ]
@@ -269,6 +270,12 @@ def _thresholds(rows: Sequence[Row], checks: Sequence[str]) -> list[str]:
         strays = " to ".join(_number(value, 3) for value in one.right)
         lines.append(_line([one.check, statistic.words, f"{sign} {_number(one.declared)}", strays, *best]))
     return [*lines, ""]
+
+
+def _interval(low: float, high: float) -> str:
+    if math.isinf(low):
+        return f"up to {_number(high, 3)}"
+    return f"from {_number(low, 3)}" if math.isinf(high) else f"{_number(low, 3)} to {_number(high, 3)}"
 
 
 def _pair(right: Share, wrong: Share) -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
@@ -181,7 +182,7 @@ def splits(rows: Sequence[Row], checks: Sequence[str]) -> list[Split]:
         least = STATISTICS[check].least
         declared = float(getattr(Thresholds(), STATISTICS[check].threshold))
         interval = best(right, wrong, declared, least=least) if wrong else None
-        middle = declared if interval is None else sum(interval) / 2
+        middle = declared if interval is None else _between(interval)
         found.append(
             Split(
                 check,
@@ -212,16 +213,24 @@ def best(
     Of several the one that holds the declared threshold, else the widest.
     """
     edges = sorted({*right, *wrong})
-    gaps = list(zip([edges[0] - 1, *edges], [*edges, edges[-1] + 1], strict=True))
+    gaps = list(zip([-math.inf, *edges], [*edges, math.inf], strict=True))
 
     def told(gap: tuple[float, float]) -> float:
-        good, bad = _sides(right, wrong, sum(gap) / 2, least)
+        good, bad = _sides(right, wrong, _between(gap), least)
         return good.rate + bad.rate
 
     most = max(map(told, gaps))
     winners = [gap for gap in gaps if told(gap) >= most - 1e-12]
     inside = [gap for gap in winners if gap[0] <= declared <= gap[1]]
     return inside[0] if inside else max(winners, key=lambda gap: gap[1] - gap[0])
+
+
+def _between(gap: tuple[float, float]) -> float:
+    """A threshold in the interval: the middle, or the end that there is."""
+    low, high = gap
+    if math.isinf(low):
+        return high - 1.0
+    return low + 1.0 if math.isinf(high) else (low + high) / 2
 
 
 def _sides(right: Sequence[float], wrong: Sequence[float], threshold: float, least: bool) -> Sides:
