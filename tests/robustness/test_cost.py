@@ -23,7 +23,7 @@ def test_what_is_planned_for_refits_is_what_fits_take_when_none_ends_early():
     assert (found["B1"], found["E3"], found["E5"]) == (5 * fit, 5 * fit, 2 * fit)
     assert found["B2"] == 3 * 2 * fit
     assert found["A5"] == 0
-    assert found["C1"] == 2 * len(test)
+    assert (found["A1"], found["A2"], found["C1"]) == (len(test.ids), 6 * len(test), 2 * len(test))
     computed = planned(case.claim, train, select, test, settings=ClosedForm("pca"), refits=5, controls=3)
     assert computed["B1"] == 5 * (len(train.ids) + len(test))
 

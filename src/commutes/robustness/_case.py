@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -14,10 +14,20 @@ from commutes.algorithm import Algorithm
 from commutes.alignment import Alignment
 from commutes.counterfactuals import Counterfactuals
 from commutes.evaluation import Bench, Evaluation
+from commutes.report import CATALOGUE
 from commutes.robustness._refits import Procedure, Refit
 from commutes.stats import Answer, Interval, show
 
 Progress = Callable[[str, int, int, Mapping[str, Any]], None]
+
+
+# The check that each threshold belongs to; where it belongs to several, the one of the lowest level.
+_GATES = {
+    "target": "A2", "behaviour": "A1", "adequacy": "A3", "held_out": "A6", "reach": "A9", "capacity": "A5",
+    "over_untrained": "B1", "selectivity": "B2", "margin": "A4", "strictness": "C3", "necessity": "C8", "unread": "D1",
+    "component": "D2", "unnatural": "D3", "agreement": "D4", "unused": "D6", "multiverse": "A7", "damage": "C9",
+    "cross_swap": "E3", "over_rivals": "E5",
+}  # fmt: skip
 
 
 @dataclass(frozen=True)
@@ -64,6 +74,13 @@ class Thresholds:
     """Agreement where one fit edits and another reads (E3)."""
     over_rivals: float = 0.10
     """Gap to a rival algorithm that is not entailed (E5)."""
+
+    def up_to(self, level: str) -> dict[str, float]:
+        """Those of the checks that decide levels up to this one, by name."""
+        ranks = {entry.id: entry.level for entry in CATALOGUE}
+        return {
+            name: value for name, value in asdict(self).items() if (ranks[_GATES[name]] or level) <= level
+        }
 
 
 @dataclass(frozen=True)

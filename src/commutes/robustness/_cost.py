@@ -8,6 +8,7 @@ from datetime import timedelta
 from commutes.alignment import Alignment
 from commutes.counterfactuals import Counterfactuals
 from commutes.errors import DataError
+from commutes.evaluation import DRAWS
 from commutes.report import CATALOGUE
 from commutes.robustness._refits import Procedure
 from commutes.training import ClosedForm
@@ -47,10 +48,9 @@ def planned(
     each = len(test) + (_fit(settings, train, select) if train is not None and _learnt(alignment) else 0)
     swapped = sum(variable.kind == "inner" for variable in alignment.variables)
     fits = {"B1": refits, "B2": controls * swapped, "E3": refits, "E5": max(1, rivals), "A5": 0}
-    return {
-        entry.id: fits[entry.id] * each if entry.id in fits else entry.effort * len(test)
-        for entry in CATALOGUE
-    }
+    known = {name: count * each for name, count in fits.items()}
+    known |= {"A1": len(test.ids), "A2": (1 + DRAWS) * len(test), "A3": 0}
+    return {entry.id: known.get(entry.id, entry.effort * len(test)) for entry in CATALOGUE}
 
 
 def _learnt(alignment: Alignment) -> bool:

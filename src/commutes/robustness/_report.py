@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import platform
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
@@ -109,7 +109,7 @@ class Report:
                 "parameters": sum(weight.numel() for weight in alignment.network.module.parameters()),
                 "opened": self.opened,
             },
-            "thresholds": asdict(self.thresholds),
+            "thresholds": self.thresholds.up_to(self.sought),
             "level": self.level,
             "sought": self.sought,
             "verdict": self.verdict,

@@ -104,8 +104,10 @@ def _check_claim(record: ReportRecord, alignment: Alignment, test: Counterfactua
     if found != fixed:
         raise _changed(folder, f"a claim with the hash {found[:12]}", fixed[:12])
     here = json.loads(json.dumps(claimed(alignment, test)))
-    here |= {
-        "thresholds": {name: float(v) for name, v in record.thresholds.items() if isinstance(v, int | float)}
+    declared: Any = content.get("thresholds", {})
+    # On the card stand those of the checks that were sought.
+    here["thresholds"] = declared | {
+        n: float(v) for n, v in record.thresholds.items() if isinstance(v, int | float)
     }
     for what, value in here.items():
         if content.get(what) != value:
