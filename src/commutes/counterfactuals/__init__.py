@@ -6,7 +6,7 @@ import sys
 from types import ModuleType
 from typing import Any
 
-from commutes.counterfactuals._census import census
+from commutes.counterfactuals._census import LARGEST_CENSUS, census
 from commutes.counterfactuals._coverage import Coverage, Share, best_constant
 from commutes.counterfactuals._design import Design, Distribution
 from commutes.counterfactuals._nearest import Nearest, nearest_inputs
@@ -15,10 +15,11 @@ from commutes.counterfactuals._plan import GATED, Plan, plan
 from commutes.counterfactuals._swap import Swap, one_source
 from commutes.counterfactuals._value import Counterfactuals
 from commutes.counterfactuals._verbs import counterfactuals
-from commutes.counterfactuals._within import belongs, controlled_within
+from commutes.counterfactuals._within import belongs, controlled_within, swapped_within
 
 __all__ = [
     "GATED",
+    "LARGEST_CENSUS",
     "Counterfactuals",
     "Coverage",
     "Design",
@@ -36,6 +37,7 @@ __all__ = [
     "one_source",
     "pairs_hash",
     "plan",
+    "swapped_within",
 ]
 
 

@@ -1,4 +1,4 @@
-"""More data from where a data set came from: controlled pairs of its own part, and which inputs belong to it."""
+"""More data from where a data set came from: other pairs of its own part, and which inputs belong to it."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from commutes.counterfactuals._pool import inside
 from commutes.counterfactuals._swap import resolve_all
 from commutes.counterfactuals._value import Counterfactuals, from_drawn
 
-__all__ = ["belongs", "controlled_within"]
+__all__ = ["belongs", "controlled_within", "swapped_within"]
 
 
 def controlled_within(
@@ -48,6 +48,35 @@ def controlled_within(
         hold=held,
         reuse=True,
         seed=check_seed(seed, "controlled_within, seed"),
+        complete=False,
+    )
+    return from_drawn(pairs.algorithm, design, None)
+
+
+def swapped_within(
+    pairs: Counterfactuals, variables: Sequence[Variable | str], n: int, *, seed: int
+) -> Counterfactuals:
+    """n pairs of the same distribution and the same part of a split that swap these variables at once.
+
+    Each variable has a source of its own. Inputs recur or are used once as in a part of that name.
+
+    Args:
+        pairs: Whose distribution and part these are.
+        variables: One swap set.
+        n: Pairs, equally many per stratum.
+        seed: Of the drawing.
+
+    Raises:
+        DataError: As `counterfactuals(swap=...)`.
+    """
+    names = tuple(v.name for v in resolve_all(pairs.algorithm, variables, "swap"))
+    design = replace(
+        pairs.design,
+        n=check_count(n, "swapped_within, n"),
+        swaps=((names, False),),
+        flip=None,
+        hold=None,
+        seed=check_seed(seed, "swapped_within, seed"),
         complete=False,
     )
     return from_drawn(pairs.algorithm, design, None)

@@ -24,7 +24,7 @@ from commutes.evaluation._predictions import (
     clean_logits,
     fed_alike,
 )
-from commutes.evaluation._rates import GATED, Cell, Change, Worst, cell_rows, is_gated, rate_of
+from commutes.evaluation._rates import GATED, Cell, Change, Worst, cell_rows, is_effective, is_gated, rate_of
 from commutes.evaluation._scores import answer_scores
 
 __all__ = [
@@ -54,6 +54,7 @@ __all__ = [
     "evaluate",
     "fed_alike",
     "hits",
+    "is_effective",
     "is_gated",
     "label_of",
     "look",

@@ -180,14 +180,14 @@ def _judged(case: Case, effective: np.ndarray, nearest: Nearest, found: _Measure
     beside |= {
         "most": most,
         "seed": case.seed,
-        "sets": {one.name: one.record(pairs.complete) for one in sets},
+        "sets": {one.name: one.record() for one in sets},
     }
     reason = "more than a fifth of the effective pairs had to be left out: " + "; ".join(thin)
     if not parts:
         return replace(_vacuous(reason), figures=beside, forward_passes=found.passes)
 
     def worst(alpha: float) -> Worst:
-        return highest(parts, census=pairs.complete, alpha=alpha)
+        return highest(parts, alpha)
 
     reached = worst(ALPHA)
     measured = gate(reached.bounds, most, side="<")
@@ -228,13 +228,13 @@ class _Set:
         """How many pairs were left out, and why."""
         return _dropped(self.effective, self.natural, len(self.kept))
 
-    def record(self, census: bool) -> dict[str, Any]:
+    def record(self) -> dict[str, Any]:
         """Plain values."""
         return {
             "effective": self.effective,
             "no_natural_input": self.effective - self.natural,
             "small_gap": self.natural - len(self.kept),
-            "outside": self.part.rate(census).as_dict(),
+            "outside": self.part.rate().as_dict(),
             "median": self.median,
         }
 
@@ -246,7 +246,7 @@ def _sets(case: Case, effective: np.ndarray, found: _Measured) -> list[_Set]:
         asked = int((pairs.swap[effective] == index).sum())
         mine = np.nonzero(pairs.swap[found.rows] == index)[0]
         kept = mine[_clear(found.gap[mine])]
-        part = Part(swap.label, found.outside[kept], found.members[kept])
+        part = Part(swap.label, found.outside[kept], found.members[kept], pairs.complete)
         median = float(np.median(found.recovered[kept])) if len(kept) else None
         if asked:
             sets.append(_Set(swap.label, asked, len(mine), kept, part, median))

@@ -11,6 +11,9 @@ from commutes.robustness._a6_held_out import held_out
 from commutes.robustness._a9_reach import reach
 from commutes.robustness._b1_untrained import untrained
 from commutes.robustness._b2_control_tasks import control_tasks
+from commutes.robustness._c1_cause_and_isolation import cause_and_isolation
+from commutes.robustness._c2_joint import joint
+from commutes.robustness._c8_necessity import necessity
 from commutes.robustness._case import Check
 from commutes.robustness._d1_row_space import row_space
 from commutes.robustness._d2_whole_component import whole_component
@@ -23,10 +26,13 @@ CHECKS: dict[str, Check] = {
     "A2": strata,
     "A9": reach,
     "A6": held_out,
+    "C1": cause_and_isolation,
     "D6": probe_and_patch,
     "A4": margin,
+    "C8": necessity,
     "D1": row_space,
     "D2": whole_component,
+    "C2": joint,
     "B1": untrained,
     "A5": capacity,
     "B2": control_tasks,

@@ -23,10 +23,12 @@ class Part:
     """# shape: (n,) bool"""
     members: np.ndarray
     """The inputs of each pair, -1 where absent.  # shape: (n, m)"""
+    complete: bool = False
+    """Whether these are all the pairs of a domain."""
 
-    def rate(self, census: bool, alpha: float = ALPHA) -> Rate:
+    def rate(self, alpha: float = ALPHA) -> Rate:
         """Its rate, with bounds at `alpha`."""
-        return rate(self.hits, self.members, census=census, alpha=alpha)
+        return rate(self.hits, self.members, census=self.complete, alpha=alpha)
 
 
 @dataclass(frozen=True)
@@ -50,25 +52,24 @@ class Worst:
         return self.rate.rate, self.lower, self.upper
 
 
-def lowest(parts: Sequence[Part], *, census: bool, alpha: float = ALPHA) -> Worst:
+def lowest(parts: Sequence[Part], alpha: float = ALPHA) -> Worst:
     """The lowest rate: the minimum of the lower bounds at `alpha`, and of the upper bounds at alpha / parts.
 
     Args:
         parts: At least one, none of them empty.
-        census: Whether each is a complete domain.
         alpha: Error rate of each bound of the minimum.
     """
-    own = [part.rate(census, alpha) for part in parts]
-    shared = [part.rate(census, alpha / len(parts)) for part in parts]
+    own = [part.rate(alpha) for part in parts]
+    shared = [part.rate(alpha / len(parts)) for part in parts]
     which = min(range(len(parts)), key=lambda i: (own[i].rate, own[i].lower))
     lower, upper = min(one.lower for one in own), min(one.upper for one in shared)
     return Worst(parts[which].name, own[which], lower, upper, len(parts))
 
 
-def highest(parts: Sequence[Part], *, census: bool, alpha: float = ALPHA) -> Worst:
+def highest(parts: Sequence[Part], alpha: float = ALPHA) -> Worst:
     """The highest rate: the maximum of the upper bounds at `alpha`, and of the lower bounds at alpha / parts."""
-    own = [part.rate(census, alpha) for part in parts]
-    shared = [part.rate(census, alpha / len(parts)) for part in parts]
+    own = [part.rate(alpha) for part in parts]
+    shared = [part.rate(alpha / len(parts)) for part in parts]
     which = max(range(len(parts)), key=lambda i: (own[i].rate, own[i].upper))
     lower, upper = max(one.lower for one in shared), max(one.upper for one in own)
     return Worst(parts[which].name, own[which], lower, upper, len(parts))

@@ -197,3 +197,53 @@ def reads_but_does_not_patch(bench: Bench) -> float:
         flips = bench.pairs.swapped(variable) & bench.pairs.effective
         gaps.append(right.mean() - hits[flips].mean())
     return float(max(gaps))
+
+
+def cause_and_isolation(bench: Bench) -> dict[str, tuple[float, float]]:
+    """Per variable, how often the answer is right where it must change, and where it must stay."""
+    hits, pairs, found = bench.hits(bench.patched(*bench.maps)), bench.pairs, {}
+    for variable in bench.told.alignment.variables:
+        mine = pairs.swapped(variable)
+        change = pairs.expected != pairs.base_answer
+        found[variable.name] = float(hits[mine & change].mean()), float(hits[mine & ~change].mean())
+    return found
+
+
+def jointly(bench: Bench, *, seed: int, n: int = 4_000) -> dict[tuple[int, ...], float]:
+    """All variables at once, each from an input of its own: how often the answer is right, by which answers are equal.
+
+    The key is whether the expected answer is that of the base, and that of each source.
+    """
+    rng = np.random.default_rng(seed)
+    reader, writer = bench.maps
+    algorithm, inputs = bench.told.alignment.algorithm, bench.pairs.inputs
+    rows = rng.integers(len(bench.states), size=(n, 1 + len(reader)))
+    states, do = bench.states[rows[:, 0]], {}
+    change = torch.zeros_like(states)
+    for slot, name in enumerate(reader, 1):
+        change += (bench.states[rows[:, slot]] - states) @ reader[name] @ writer[name].T
+        do[algorithm[name]] = bench.pairs.columns[name][rows[:, slot]]
+    expected = algorithm.run({k: v[rows[:, 0]] for k, v in inputs.items()}, do)[
+        algorithm.output_variable.name
+    ]
+    hits = bench.logits(states + change).argmax(dim=1).numpy() == expected
+    kinds = (bench.pairs.answers[rows] == expected[:, None]).astype(int)
+    return {
+        tuple(kind): float(hits[(kinds == kind).all(axis=1)].mean())
+        for kind in np.unique(kinds, axis=0).tolist()
+    }
+
+
+def randomised(bench: Bench, name: str, *, seed: int, n: int = 4_000) -> tuple[float, float]:
+    """One variable from an unrelated input: how often the network keeps an answer that the algorithm changes, and how
+    often it loses one that the algorithm keeps."""
+    rng = np.random.default_rng(seed)
+    base, donor = rng.integers(len(bench.states), size=(2, n))
+    reader, writer = (one[name] for one in bench.maps)
+    states = bench.states[base] + (bench.states[donor] - bench.states[base]) @ reader @ writer.T
+    kept = (bench.logits(states).argmax(dim=1) == bench.clean[base].argmax(dim=1)).numpy()
+    algorithm = bench.told.alignment.algorithm
+    inputs = {k: v[base] for k, v in bench.pairs.inputs.items()}
+    answers = algorithm.run(inputs, {algorithm[name]: bench.pairs.columns[name][donor]})
+    stays = answers[algorithm.output_variable.name] == bench.pairs.answers[base]
+    return float((kept & ~stays).mean()), float((~kept & stays).mean())

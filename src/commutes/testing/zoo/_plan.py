@@ -19,9 +19,9 @@ from commutes.testing.zoo._wiring import Layer, Planted, Terms, Wiring, planted
 
 Where = Mapping[str, Sequence[Terms]]
 """Variable to the directions that carry it, as combinations of the features' directions."""
-MISSED: Mapping[str, Answer] = dict.fromkeys(("A2", "A4"), Answer.REFUTED)
+MISSED: Mapping[str, Answer] = dict.fromkeys(("A2", "A4", "C1", "C2", "C8"), Answer.REFUTED)
 """What a claim deserves whose swap does not set the variable."""
-WORKS: Mapping[str, Answer] = dict.fromkeys(("A2", "A4"), Answer.SUPPORTED)
+WORKS: Mapping[str, Answer] = dict.fromkeys(("A2", "A4", "C1", "C2", "C8"), Answer.SUPPORTED)
 """What it deserves where the swap does, in the data and by whichever way."""
 
 

@@ -29,6 +29,8 @@ LEFT, RIGHT = {"left": 1.0}, {"right": 1.0}
 UPPER = (DISTANCES, BITS)
 HELD = {"A1": YES, **WORKS, "D1": YES, "D2": YES, "D4": YES, "D6": YES, "E1": YES}
 """What a right claim deserves wherever nothing takes a check's power away."""
+ALONE = {"C2": VACUOUS}
+"""What a claim about one variable deserves."""
 
 
 def task(symbols: int, shades: int, name: str) -> Task:
@@ -74,10 +76,10 @@ def clean(symbols: int) -> Plan:
         UPPER, found, separate(), LOGITS,
         (
             right_claim(),
-            Sketch("left alone", "right", "", {"left": (LEFT,)}, {**HELD, "D4": VACUOUS}),
+            Sketch("left alone", "right", "", {"left": (LEFT,)}, {**HELD, **ALONE, "D4": VACUOUS}),
             Sketch("crossed", "decoy", "other variable", crossed, {"A1": YES, **MISSED}),
             Sketch("random", "decoy", "random subspace", {"left": (LEFT,), "right": (RIGHT,)}, MISSED, random=True),
-            Sketch("everything", "decoy", "whole space", {"left": (LEFT, RIGHT, *rest)}, MISSED),
+            Sketch("everything", "decoy", "whole space", {"left": (LEFT, RIGHT, *rest)}, {**MISSED, **ALONE}),
             Sketch(
                 "all but right", "partial", "whole space", {"left": (LEFT, *rest), "right": (RIGHT,)},
                 {"A1": YES, **WORKS, "D6": YES},
@@ -241,7 +243,7 @@ def tilted(symbols: int) -> Plan:
     """The direction of left, turned towards a feature that nothing reads."""
     claims = []
     # In between it depends on how often w is y.
-    used = {15: {"D6": YES}, 60: {"D6": NO}}
+    used = {15: {"D6": YES}, 60: {**MISSED, "D6": NO}}
     for degrees in (15, 30, 40, 60):
         angle = math.radians(degrees)
         turned = {"left": math.cos(angle), "w is y": math.sin(angle)}
@@ -265,7 +267,7 @@ def entangled(symbols: int) -> Plan:
         UPPER, found, after, LOGITS,
         (
             Sketch("oblique", "right", "", ways, HELD, oblique=True),
-            Sketch("orthogonal", "partial", "entangled", {"left": ways["left"]}, {"A1": YES, **MISSED}),
+            Sketch("orthogonal", "partial", "entangled", {"left": ways["left"]}, {"A1": YES, **MISSED, **ALONE}),
         ),
         even=("mixed", "rest"),
     )  # fmt: skip
