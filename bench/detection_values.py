@@ -63,6 +63,10 @@ STATISTICS: dict[str, Statistic] = {
         "pairs that one fit edits and another reads, in the worst case", "cross_swap",
         lambda f: f["worst"]["rate"]["rate"],
     ),
+    "E5": Statistic(
+        "gap to the nearest rival algorithm", "over_rivals",
+        lambda f: min(rival["gap"]["value"] for rival in f["rivals"].values()),
+    ),
 }  # fmt: skip
 
 

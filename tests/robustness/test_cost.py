@@ -10,6 +10,7 @@ from commutes import census, challenge
 from commutes.errors import DataError
 from commutes.robustness import CHECKS
 from commutes.robustness._cost import beyond, planned, told
+from commutes.robustness._rival_algorithms import MADE
 from commutes.training import ClosedForm, Settings
 from tests.planted import QUICK, exact, planted
 
@@ -20,7 +21,7 @@ def test_what_is_planned_for_refits_is_what_fits_take_when_none_ends_early():
     settings = Settings(steps=40, batch=32, starts=2, every=20)
     found = planned(case.claim, train, select, test, settings=settings, refits=5, controls=3, rivals=2)
     fit = 2 * (40 * 32 + 3 * len(select)) + len(test)
-    assert (found["B1"], found["E3"], found["E5"]) == (5 * fit, 5 * fit, 2 * fit)
+    assert (found["B1"], found["E3"], found["E5"]) == (5 * fit, 5 * fit, (2 + MADE) * fit)
     assert found["B2"] == 3 * 2 * fit
     assert found["A5"] == 0
     assert (found["A1"], found["A2"], found["C1"]) == (len(test.ids), 6 * len(test), 2 * len(test))
@@ -31,7 +32,11 @@ def test_what_is_planned_for_refits_is_what_fits_take_when_none_ends_early():
 def test_nothing_learnt_is_nothing_fitted():
     algorithm, _, claim = exact(3)
     pairs = census(algorithm)
-    assert planned(claim, pairs, None, pairs, settings=QUICK, refits=5, controls=3)["B1"] == 5 * len(pairs)
+    found = planned(claim, pairs, None, pairs, settings=QUICK, refits=5, controls=3)
+    assert found["B1"] == 5 * len(pairs)
+    # But rivals are: they have no coordinates that were picked for them.
+    assert found["E5"] == MADE * (QUICK.starts * QUICK.steps * QUICK.batch + len(pairs))
+    assert planned(claim, None, None, pairs, settings=QUICK, refits=5, controls=3)["E5"] == 0
 
 
 def test_the_cost_comes_first_and_the_card_has_it():

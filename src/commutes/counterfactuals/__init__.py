@@ -12,6 +12,7 @@ from commutes.counterfactuals._design import Design, Distribution
 from commutes.counterfactuals._nearest import Nearest, nearest_inputs
 from commutes.counterfactuals._pairs_hash import pairs_hash
 from commutes.counterfactuals._plan import GATED, Plan, plan
+from commutes.counterfactuals._same_pairs import same_pairs
 from commutes.counterfactuals._swap import Swap, one_source
 from commutes.counterfactuals._value import Counterfactuals
 from commutes.counterfactuals._verbs import counterfactuals
@@ -38,6 +39,7 @@ __all__ = [
     "pairs_hash",
     "plan",
     "swapped_within",
+    "same_pairs",
 ]
 
 

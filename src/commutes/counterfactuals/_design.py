@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Literal
 
 import numpy as np
@@ -71,6 +71,22 @@ class Design:
     def swaps_of(self, algorithm: Algorithm) -> tuple[Swap, ...]:
         """The swap sets as variables of `algorithm`."""
         return tuple(Swap(tuple(algorithm[name] for name in names), shared) for names, shared in self.swaps)
+
+    def under(self, names: Mapping[str, str]) -> Design:
+        """The same recipe with other variables in the place of these.
+
+        Args:
+            names: What stands for each swapped variable; a swap set with a variable without one is left out. Variables
+                that are held keep their names where they have none here.
+        """
+        swaps = tuple(
+            (tuple(names[name] for name in own), shared)
+            for own, shared in self.swaps
+            if all(name in names for name in own)
+        )
+        flip = None if self.flip is None else tuple(names[name] for name in self.flip if name in names)
+        hold = None if self.hold is None else tuple(names.get(name, name) for name in self.hold)
+        return replace(self, swaps=swaps, flip=flip, hold=hold)
 
 
 def words(algorithm: Algorithm, distribution: str | Distribution) -> str:

@@ -258,18 +258,24 @@ class Counterfactuals:
         design = replace(self.design, seed=check_seed(seed, "replicate(seed)"), n=count)
         return from_drawn(self.algorithm, design, None)
 
-    def for_algorithm(self, other: Algorithm) -> Counterfactuals:
+    def for_algorithm(self, other: Algorithm, *, names: Mapping[str, str] | None = None) -> Counterfactuals:
         """The same design, part and partition by input under another algorithm with the same inputs.
 
         Swapped variables are found by name; strata and expected answers are the other algorithm's own.
+
+        Args:
+            other: With the same inputs.
+            names: Which of its variables stands for each swapped one, where they are called otherwise; swap sets with
+                a variable for which none stands are left out.
 
         Raises:
             DataError: When the inputs differ, or the other algorithm lacks a swapped variable.
         """
         other.check()
         refuse_other_inputs(self.algorithm, other, "for_algorithm")
+        design = self.design if names is None else self.design.under(names)
         try:
-            self.design.swaps_of(other)
+            swaps = design.swaps_of(other)
         except AlgorithmError as error:
             raise DataError(
                 f"the algorithm {other.name!r} lacks a variable that is swapped",
@@ -278,11 +284,19 @@ class Counterfactuals:
                 expected=f"variables {', '.join(v.name for v in self.variables)}",
                 fix="give the other algorithm's variables the same names",
             ) from error
-        if self.design.complete:
+        if not swaps:
+            raise DataError(
+                f"nothing of {other.name!r} stands for what is swapped",
+                where="for_algorithm(names=)",
+                got=", ".join(f"{ours}: {theirs}" for ours, theirs in (names or {}).items()) or "no name",
+                expected=f"a variable for each of {self.swaps[0].label}, or of another swap set",
+                fix="name them in names=",
+            )
+        if design.complete:
             from commutes.counterfactuals._census import census
 
-            return census(other, swap=list(self.design.swaps_of(other)))
-        return from_drawn(other, self.design, None)
+            return census(other, swap=list(swaps))
+        return from_drawn(other, design, None)
 
     def coverage(
         self,

@@ -65,7 +65,8 @@ def challenge(
         seed: Of the nulls and of the random subspaces.
         budget: Forward passes, or a timedelta, that the checks may take: those that do not fit are not run. What is
             planned is told before anything is opened, through `progress` and on the card.
-        rivals: Other algorithms over the same inputs, by name, which the data must tell from the claim's (A3).
+        rivals: Other algorithms over the same inputs, by name, which the data must tell from the claim's (A3) and
+            which must do worse in its place (E5).
         selection: The record of the sweep from which the claim was chosen, for the card.
         ledger: A folder that counts how often the test split was opened, and keeps refits: a challenge that was broken
             off, or goes further another time, does not repeat them.

@@ -82,13 +82,20 @@ def _with_table(
         if known.kind == "input":
             other.input(known.name, domain=domain)
             continue
-        f = _lookup(table, parents, own) if known is variable else known
+        f = lookup(table, parents, own) if known is variable else known
         names = [p.name for p in known.parents]
         other.add(known.name, *names, f=f, domain=domain, output=known.kind == "output")
     return other
 
 
-def _lookup(table: np.ndarray, parents: list[Finite], own: Domain) -> Callable[..., object]:
+def lookup(table: np.ndarray, parents: list[Finite], own: Domain) -> Callable[..., object]:
+    """The mechanism with this table.
+
+    Args:
+        table: The code of every row of the parents' values, the last parent varying fastest.
+        parents: Their domains, in the order of the mechanism's arguments.
+        own: Of the variable.
+    """
     sizes = [d.size for d in parents]
     values = own.decode(table)
 

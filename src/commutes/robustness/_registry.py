@@ -19,6 +19,7 @@ from commutes.robustness._d1_row_space import row_space
 from commutes.robustness._d2_whole_component import whole_component
 from commutes.robustness._d6_probe_and_patch import probe_and_patch
 from commutes.robustness._e3_fitting_seeds import fitting_seeds
+from commutes.robustness._e5_rivals import rival_algorithms
 
 CHECKS: dict[str, Check] = {
     "A3": adequacy,
@@ -33,6 +34,7 @@ CHECKS: dict[str, Check] = {
     "D1": row_space,
     "D2": whole_component,
     "C2": joint,
+    "E5": rival_algorithms,
     "B1": untrained,
     "A5": capacity,
     "B2": control_tasks,

@@ -11,6 +11,7 @@ from commutes.stats._multiplicity import holm, monte_carlo_p
 from commutes.stats._planning import pairs_to_pass
 from commutes.stats._rate import Rate, lower_bound, rate, show, upper_bound
 from commutes.stats._weighted import weighted_share
+from commutes.stats._weighted_gap import weighted_gap
 
 __all__ = [
     "Answer",
@@ -31,6 +32,7 @@ __all__ = [
     "rate",
     "show",
     "upper_bound",
+    "weighted_gap",
     "weighted_share",
     "wilson",
 ]
