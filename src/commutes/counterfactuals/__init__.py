@@ -38,8 +38,8 @@ __all__ = [
     "one_source",
     "pairs_hash",
     "plan",
-    "swapped_within",
     "same_pairs",
+    "swapped_within",
 ]
 
 

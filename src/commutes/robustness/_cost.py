@@ -49,18 +49,12 @@ def planned(
     fit = 0 if train is None else _fit(settings, train, select)
     each = len(test) + (fit if _learnt(alignment) else 0)
     swapped = sum(variable.kind == "inner" for variable in alignment.variables)
-    fits = {"B1": refits, "B2": controls * swapped, "E3": refits, "E5": max(1, rivals), "A5": 0}
+    fits = {"B1": refits, "B2": controls * swapped, "E3": refits, "A5": 0}
     known = {name: count * each for name, count in fits.items()}
     known |= {"A1": len(test.ids), "A2": (1 + DRAWS) * len(test), "A3": 0}
-    return {entry.id: known.get(entry.id, entry.effort * len(test)) for entry in CATALOGUE}
-    fits = {"B1": refits, "B2": controls * swapped, "E3": refits, "A5": 0}
     # A rival is fitted where the claim was not, too; without pairs to fit on it is not even measured.
-    against = 0 if train is None else (rivals + MADE) * (fit + len(test))
-    return {"E5": against} | {
-        entry.id: fits[entry.id] * each if entry.id in fits else entry.effort * len(test)
-        for entry in CATALOGUE
-        if entry.id != "E5"
-    }
+    known["E5"] = 0 if train is None else (rivals + MADE) * (fit + len(test))
+    return {entry.id: known.get(entry.id, entry.effort * len(test)) for entry in CATALOGUE}
 
 
 def _learnt(alignment: Alignment) -> bool:
