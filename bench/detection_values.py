@@ -46,6 +46,10 @@ STATISTICS: dict[str, Statistic] = {
         "gap to the worst control task", "selectivity",
         lambda f: min(variable["selectivity"]["value"] for variable in f["variables"].values()),
     ),
+    "C3": Statistic(
+        "answers that stay when all outside is taken from another input", "strictness",
+        lambda f: f["joint"]["rate"],
+    ),
     "D1": Statistic(
         "what the unread part adds, in the worst swapped set", "unread",
         lambda f: max(one["gap"]["value"] for one in f["by_swap"].values()), least=False,

@@ -282,5 +282,5 @@ def test_what_is_measured_is_what_is_said():
     assert np.array_equal(left.patched, case.evaluation.hits[left.rows])
     assert (case.test.swap[left.rows] == 0).all()
     assert case.test.effective[left.rows].all()
-    values = case.test.source_value("left")[left.rows]
+    values = case.test.source_value("left")[case.rows("left")]
     assert left.chance == max(np.mean(values == 0), np.mean(values == 1))

@@ -10,8 +10,8 @@ import torch
 
 from commutes.engine import Featurizer
 from commutes.errors import AlignmentError
-from commutes.features._coordinates import Coordinates
-from commutes.features._dictionary import Dictionary
+from commutes.features._coordinates import Coordinates, Neurons
+from commutes.features._dictionary import Dictionary, Latents
 from commutes.features._directions import Directions
 from commutes.features._parametrisation import Parametrisation
 from commutes.features._rotation import OrthonormalBasis
@@ -172,6 +172,16 @@ class Gated:
     def open(self) -> tuple[int, ...]:
         """Numbers of the coordinates behind open gates, among those of the inner map."""
         return tuple(torch.nonzero(self.gate).flatten().tolist())
+
+    def opened(self) -> Featurizer:
+        """The coordinates behind open gates as a map of their own."""
+        chosen, inner = list(self.open), self.inner
+        if isinstance(inner, Neurons):
+            return Neurons(inner.index[chosen])
+        if isinstance(inner, Latents):
+            return Latents(inner.dictionary, inner.index[chosen], inner.dtype)
+        assert isinstance(inner, Subspace), type(inner)
+        return inner[chosen]
 
     def to(self, *, dtype: torch.dtype | None = None, device: torch.device | str | None = None) -> Gated:
         """The same map in another precision or on another device."""

@@ -24,11 +24,13 @@ class _Found:
     """Effective pairs that swap it alone, by their numbers in the test part."""
     read: np.ndarray
     """Whether its value decodes from the source's clean state."""
+    everywhere: Rate
+    """The same on all pairs that swap it alone, effective or not."""
     patched: np.ndarray
     """Whether the swap gives the expected answer."""
     members: np.ndarray
     chance: float
-    """What the commonest value would read."""
+    """What the commonest value would read on all of those."""
     on: str
     complete: bool
 
@@ -41,12 +43,13 @@ class _Found:
     @property
     def powerless(self) -> bool:
         """Whether it reads no better than by chance."""
-        return not self.rate(self.read).lower > self.chance
+        return not self.everywhere.lower > self.chance
 
     def record(self) -> dict[str, Any]:
         alone = self.rows[self.read & ~self.patched]
         return {
             "reads": self.rate(self.read).as_dict(),
+            "reads_on_all_pairs": self.everywhere.as_dict(),
             "chance": self.chance,
             "patches": self.rate(self.patched).as_dict(),
             "gap": self.gap(ALPHA).as_dict(),
@@ -90,16 +93,15 @@ def _measured(case: Case) -> tuple[list[_Found], dict[str, str], int]:
     fitted, found, without = clean(case), [], {}
     for variable, coordinates in read_as_sources(case).items():
         rows = case.rows(variable.name)
-        rows = rows[case.test.effective[rows]]
         why = undecodable(case, variable, coordinates)
-        if not len(rows):
+        if not case.test.effective[rows].any():
             why = why or f"no effective pair swaps {variable.name} alone"
         if why:
             without[variable.name] = why
             continue
         one = _of_variable(case, variable, rows, decoding(case, fitted, variable), coordinates)
         if one.powerless:
-            reads = f"{variable.name} reads in {one.rate(one.read)}"
+            reads = f"{variable.name} reads in {one.everywhere}"
             without[variable.name] = f"{reads}, no better than by chance ({show(one.chance)})"
         else:
             found.append(one)
@@ -111,12 +113,15 @@ def _of_variable(
 ) -> _Found:
     pairs = case.test
     sources, values = pairs.source_of(variable)[rows], pairs.source_value(variable)[rows]
+    read = decoders.decode(coordinates[torch.from_numpy(sources)], sources) == values
+    effective = pairs.effective[rows]
     return _Found(
         variable.name,
-        rows,
-        decoders.decode(coordinates[torch.from_numpy(sources)], sources) == values,
-        case.evaluation.hits[rows],
-        pairs.members[rows],
+        rows[effective],
+        read[effective],
+        rate(read, pairs.members[rows], census=pairs.complete),
+        case.evaluation.hits[rows[effective]],
+        pairs.members[rows[effective]],
         float(np.bincount(values).max() / len(rows)),
         decoders.on,
         pairs.complete,

@@ -13,6 +13,7 @@ from commutes.robustness._b1_untrained import untrained
 from commutes.robustness._b2_control_tasks import control_tasks
 from commutes.robustness._c1_cause_and_isolation import cause_and_isolation
 from commutes.robustness._c2_joint import joint
+from commutes.robustness._c3_strictness import strict
 from commutes.robustness._c8_necessity import necessity
 from commutes.robustness._case import Check
 from commutes.robustness._d1_row_space import row_space
@@ -35,6 +36,7 @@ CHECKS: dict[str, Check] = {
     "D2": whole_component,
     "C2": joint,
     "E5": rival_algorithms,
+    "C3": strict,
     "B1": untrained,
     "A5": capacity,
     "B2": control_tasks,

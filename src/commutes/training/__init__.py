@@ -4,8 +4,9 @@ from commutes.training._closed_form import ClosedForm, closed_form, closed_forms
 from commutes.training._closed_methods import METHODS
 from commutes.training._fit import Progress, Settings, fit, fit_many
 from commutes.training._iit import Trained, train_network
+from commutes.training._iit_rest import Rest, left_open, rest_of, way_around
 from commutes.training._iit_settings import IIT
-from commutes.training._iit_strictness import Strictness, strictness
+from commutes.training._iit_strictness import Strictness, donors, strictness
 from commutes.training._summary import summary
 
 __all__ = [
@@ -13,14 +14,19 @@ __all__ = [
     "METHODS",
     "ClosedForm",
     "Progress",
+    "Rest",
     "Settings",
     "Strictness",
     "Trained",
     "closed_form",
     "closed_forms",
+    "donors",
     "fit",
     "fit_many",
+    "left_open",
+    "rest_of",
     "strictness",
     "summary",
     "train_network",
+    "way_around",
 ]

@@ -121,7 +121,8 @@ def lesson(alignment: Alignment, pairs: Counterfactuals, *, strict: bool) -> Les
     )
     values = alignment.algorithm.arrays(pairs.inputs)
     ready = examples(network, values, alignment.sites)
-    rest = rest_of(alignment, ready.rows(torch.arange(len(pairs.ids)))) if strict else None
+    every = ready.rows(torch.arange(len(pairs.ids))) if strict else None
+    rest = None if every is None else rest_of(alignment, every.plan, every.written)
     return Lesson(
         network,
         ready,

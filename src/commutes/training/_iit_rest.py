@@ -2,19 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, replace
 from itertools import combinations
 from typing import Any
 
 import torch
 
+from commutes.algorithm import Algorithm, Variable
 from commutes.alignment import Alignment, Group
 from commutes.engine import Featurizer, PlaceLayout, SiteLayout
 from commutes.errors import FitError, SiteError
-from commutes.features import Neurons
+from commutes.features import Gated, Neurons
 from commutes.network import Site
-from commutes.training._iit_runs import Encoded, Tables
+from commutes.training._iit_runs import Tables
 
 
 @dataclass(frozen=True, eq=False)
@@ -55,13 +56,18 @@ class Rest:
         raise IndexError(unit)
 
 
-def rest_of(alignment: Alignment, part: Encoded) -> Rest:
+def rest_of(alignment: Alignment, plan: Mapping[Site, SiteLayout], written: Mapping[Site, Tables]) -> Rest:
     """What the alignment leaves over at its own sites.
+
+    Args:
+        alignment: A fitted claim.
+        plan: Its sites, resolved.
+        written: Where they are edited.
 
     Raises:
         FitError: It leaves nothing over, a map has no complement, or one site holds coordinates of another.
     """
-    _check_apart(part.plan, part.written)
+    _check_apart(plan, written)
     found = [_complement(g, m) for g, m in zip(alignment.groups, alignment.featurizers, strict=True)]
     sizes = [_size(m, g, alignment) for m, g in zip(found, alignment.groups, strict=True)]
     if not sum(sizes):
@@ -76,6 +82,9 @@ def rest_of(alignment: Alignment, part: Encoded) -> Rest:
 
 
 def _complement(group: Group, featurizer: Featurizer) -> Featurizer:
+    if isinstance(featurizer, Gated):
+        # What lies behind a closed gate carries nothing.
+        featurizer = featurizer.opened()
     if isinstance(featurizer, Neurons):
         return featurizer.complement(group.width)
     found: Any = getattr(featurizer, "complement", None)
@@ -135,6 +144,24 @@ def way_around(alignment: Alignment) -> str:
         parents = [v for v in algorithm.parents(path[0]) if v not in alignment.slices]
         paths += [[parent, *path] for parent in reversed(parents)]
     return ""
+
+
+def left_open(algorithm: Algorithm, held: Collection[Variable]) -> tuple[Variable, ...]:
+    """The variables that decide the answer beside those that are held; no held one is among them or above them.
+
+    Among inputs that agree on them the answer hangs on the held variables alone. Of the variables of an alignment some
+    are left open exactly where there is a `way_around`.
+    """
+    below = {v for one in held for v in algorithm.descendants(one)} - set(held)
+    found: set[Variable] = set()
+    asked = [algorithm.output_variable]
+    while asked:
+        for parent in algorithm.parents(asked.pop()):
+            if parent in below:
+                asked.append(parent)
+            elif parent not in held:
+                found.add(parent)
+    return tuple(v for v in algorithm.variables if v in found)
 
 
 def whole(widths: Sequence[int], device: torch.device) -> list[Featurizer]:

@@ -111,6 +111,24 @@ def strictness(alignment: Alignment, pairs: Counterfactuals, *, seed: int, units
     )
 
 
+def donors(group: np.ndarray, rng: np.random.Generator) -> np.ndarray:
+    """For each of n, another one of its group at random, such that each is taken once.  # shape: (n,)
+
+    Args:
+        group: Of each. One that is alone in its group gets itself.  # shape: (n,)
+        rng: Of the order.
+    """
+    order = rng.permutation(len(group))
+    order = order[np.argsort(group[order], kind="stable")]
+    before, found = group[order], np.empty(len(group), np.int64)
+    first = np.flatnonzero(np.r_[True, before[1:] != before[:-1]])
+    sources = np.roll(order, 1)
+    # The first of a group takes from its last.
+    sources[first] = order[np.r_[first[1:], len(order)] - 1]
+    found[order] = sources
+    return found
+
+
 class Resampling:
     """The bases of some pairs, each with another of them to take coordinates from.
 
@@ -132,14 +150,12 @@ class Resampling:
                 expected="at least two different bases",
             )
         self._rng = np.random.default_rng([seed, 1])
-        order = self._rng.permutation(len(bases))
-        donors = np.empty(len(bases), np.int64)
-        donors[order] = np.roll(order, 1)
+        taken = donors(np.zeros(len(bases), np.int64), self._rng)
         # Every base is in two pairs, once in each role: the intervals allow for it.
-        self.members = np.stack([np.arange(len(bases)), donors], axis=1)
+        self.members = np.stack([np.arange(len(bases)), taken], axis=1)
         values = {name: column[bases] for name, column in pairs.algorithm.arrays(pairs.inputs).items()}
         self.part: Encoded = encoded(self.network, values, alignment.sites)
-        self.rest: Rest = rest_of(alignment, self.part)
+        self.rest: Rest = rest_of(alignment, self.part.plan, self.part.written)
         self._widths = [group.width for group in alignment.groups]
         self._clean = self._said(None, None)
 

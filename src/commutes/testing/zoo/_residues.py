@@ -15,7 +15,9 @@ from commutes.testing.zoo._plan import MISSED, WORKS, Plan, Sketch, Task
 from commutes.testing.zoo._wiring import Layer, Terms, passing
 
 YES = Answer.SUPPORTED
-HELD = {"A1": YES, **WORKS, "D1": YES, "D2": YES, "D4": YES, "D6": YES, "E1": YES}
+HELD = {"A1": YES, **WORKS, "C3": YES, "D1": YES, "D2": YES, "D4": YES, "D6": YES, "E1": YES}
+WRONG = {"A1": YES, **MISSED, "C3": YES}
+"""Nothing outside matters, but what is inside is something else."""
 Groups = tuple[tuple[str, str], tuple[str, str]]
 GROUPED: Groups = (("w", "x"), ("y", "z"))
 REGROUPED: Groups = (("w", "y"), ("x", "z"))
@@ -71,12 +73,12 @@ def one_number(modulus: int) -> Plan:
     """Two variables of several values, each a number along one direction."""
     where = {name: ({name: 1.0},) for name in VARIABLES}
     crossed = {"first": where["second"], "second": where["first"]}
-    regrouped = Sketch("regrouped", "decoy", "regrouping", where, {"A1": YES, **MISSED}, rival="regrouped")
+    regrouped = Sketch("regrouped", "decoy", "regrouping", where, WRONG, rival="regrouped")
     return _numbers(
         modulus, GROUPED,
         (
             Sketch("true", "right", "", where, HELD),
-            Sketch("crossed", "decoy", "other variable", crossed, {"A1": YES, **MISSED}),
+            Sketch("crossed", "decoy", "other variable", crossed, WRONG),
             regrouped,
         ),
     )  # fmt: skip
@@ -85,11 +87,10 @@ def one_number(modulus: int) -> Plan:
 def regrouped(modulus: int) -> Plan:
     """A network that adds w to y and x to z, as the rival has it and not the algorithm."""
     where = {name: ({name: 1.0},) for name in VARIABLES}
-    wrong = {"A1": YES, **MISSED}
     return _numbers(
         modulus, REGROUPED,
         (
-            Sketch("the rival's variables", "decoy", "regrouping", where, wrong),
+            Sketch("the rival's variables", "decoy", "regrouping", where, WRONG),
             Sketch("the rival itself", "right", "", where, HELD, rival="regrouped"),
         ),
     )  # fmt: skip
@@ -118,8 +119,8 @@ def many_values(modulus: int) -> Plan:
         (
             Sketch("one direction per value", "right", "", one_hot, ideal),
             Sketch("the plane of the values", "right", "", plane, ideal),
-            Sketch("crossed", "decoy", "other variable", crossed, {"A1": YES, **MISSED}),
-            Sketch("regrouped", "decoy", "regrouping", one_hot, {"A1": YES, **MISSED}, rival="regrouped"),
+            Sketch("crossed", "decoy", "other variable", crossed, WRONG),
+            Sketch("regrouped", "decoy", "regrouping", one_hot, WRONG, rival="regrouped"),
         ),
         even=tuple(found),
     )  # fmt: skip

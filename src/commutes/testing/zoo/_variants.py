@@ -27,10 +27,12 @@ from commutes.testing.zoo._wiring import Layer, Terms, passing
 YES, NO, VACUOUS = Answer.SUPPORTED, Answer.REFUTED, Answer.VACUOUS
 LEFT, RIGHT = {"left": 1.0}, {"right": 1.0}
 UPPER = (DISTANCES, BITS)
-HELD = {"A1": YES, **WORKS, "D1": YES, "D2": YES, "D4": YES, "D6": YES, "E1": YES}
+HELD = {"A1": YES, **WORKS, "C3": YES, "D1": YES, "D2": YES, "D4": YES, "D6": YES, "E1": YES}
 """What a right claim deserves wherever nothing takes a check's power away."""
 ALONE = {"C2": VACUOUS}
 """What a claim about one variable deserves."""
+UNREAD = {**MISSED, "C3": NO, "D4": NO, "D6": NO}
+"""What a claim deserves that reads and that nothing reads."""
 
 
 def task(symbols: int, shades: int, name: str) -> Task:
@@ -77,12 +79,15 @@ def clean(symbols: int) -> Plan:
         (
             right_claim(),
             Sketch("left alone", "right", "", {"left": (LEFT,)}, {**HELD, **ALONE, "D4": VACUOUS}),
-            Sketch("crossed", "decoy", "other variable", crossed, {"A1": YES, **MISSED}),
+            Sketch("crossed", "decoy", "other variable", crossed, {"A1": YES, **MISSED, "C3": YES}),
             Sketch("random", "decoy", "random subspace", {"left": (LEFT,), "right": (RIGHT,)}, MISSED, random=True),
-            Sketch("everything", "decoy", "whole space", {"left": (LEFT, RIGHT, *rest)}, {**MISSED, **ALONE}),
+            Sketch(
+                "everything", "decoy", "whole space", {"left": (LEFT, RIGHT, *rest)},
+                {**MISSED, **ALONE, "C3": VACUOUS},
+            ),
             Sketch(
                 "all but right", "partial", "whole space", {"left": (LEFT, *rest), "right": (RIGHT,)},
-                {"A1": YES, **WORKS, "D6": YES},
+                {"A1": YES, **WORKS, "C3": VACUOUS, "D6": YES},
             ),
         ),
     )  # fmt: skip
@@ -99,7 +104,7 @@ def inert(symbols: int) -> Plan:
     wrong = {"left": ({"copy": 1.0},), "right": (RIGHT,)}
     return Plan(
         UPPER, found, separate(), LOGITS,
-        (right_claim(), Sketch("copy", "decoy", "inert copy", wrong, {**MISSED, "D1": VACUOUS, "D4": NO, "D6": NO})),
+        (right_claim(), Sketch("copy", "decoy", "inert copy", wrong, {**UNREAD, "D1": VACUOUS})),
     )  # fmt: skip
 
 
@@ -109,7 +114,8 @@ def _illusion(symbols: int, after: tuple[Layer, Layer, Layer], d1: Answer) -> Pl
     wrong = {"left": ({"copy": 1.0, "dormant": 1.0},), "right": (RIGHT,)}
     told = Sketch(
         "copy and dormant direction", "decoy", "illusion", wrong,
-        {"A1": YES, **WORKS, "D1": d1, "D2": YES, "D4": NO, "D6": YES},
+        # Taken whole, what lies outside moves left and the dormant coordinate against each other: C3 sees nothing.
+        {"A1": YES, **WORKS, "C3": YES, "D1": d1, "D2": YES, "D4": NO, "D6": YES},
     )  # fmt: skip
     # The same readers: where they have no room for the wrong claim's parts they have none for the right one's.
     true = right_claim(ideal={**HELD, "D1": VACUOUS if d1 is VACUOUS else YES})
@@ -138,7 +144,7 @@ def redundant(symbols: int) -> Plan:
     first = {**passing("left", "copy"), "both": {"left": 1.0, "copy": 1.0, "1": -1.0}}
     either = {"left": 1.0, "copy": 1.0, "both": -1.0}
     # What is there twice reads from either and patches, by half of the pairs, from neither.
-    halved = {**MISSED, "D6": NO}
+    halved = {**MISSED, "C3": NO, "D6": NO}
     one = Sketch("one of two", "partial", "redundancy", {"left": (LEFT,), "right": (RIGHT,)}, halved)
     return Plan(
         UPPER, found, separate(either, first), LOGITS,
@@ -149,14 +155,14 @@ def redundant(symbols: int) -> Plan:
 def shortcut(symbols: int) -> Plan:
     """left is never read; whether the shades are the same is, and in the data that is left."""
     after = separate({"left shades": 1.0}, passing("left shades"))
-    ideal = {"A1": YES, **WORKS, "D6": YES, "E1": NO, "E2": NO}
+    ideal = {"A1": YES, **WORKS, "C3": YES, "D6": YES, "E1": NO, "E2": NO}
     seen = {"left": ({"left shades": 1.0},), "right": (RIGHT,)}
     unread = {"left": (LEFT,), "right": (RIGHT,)}
     return Plan(
         UPPER, features(symbols), after, LOGITS,
         (
             Sketch("shades", "decoy", "shortcut", seen, ideal),
-            Sketch("equality, unread", "decoy", "inert copy", unread, {"A1": YES, **MISSED, "D4": NO, "D6": NO}),
+            Sketch("equality, unread", "decoy", "inert copy", unread, {"A1": YES, **UNREAD}),
         ),
     )  # fmt: skip
 
@@ -176,12 +182,12 @@ def _gated(symbols: int, ideal: dict[str, Answer]) -> Plan:
 
 def gate(symbols: int) -> Plan:
     """left is read where z is dark, its copy elsewhere."""
-    return _gated(symbols, {"A1": YES, **MISSED, "D6": NO})
+    return _gated(symbols, {"A1": YES, **MISSED, "C3": NO, "D6": NO})
 
 
 def gate_open(symbols: int) -> Plan:
     """The same where in the data z is always dark: the claim holds there, and the network is right everywhere."""
-    return _gated(symbols, {"A1": YES, **WORKS, "D6": YES, "E1": NO})
+    return _gated(symbols, {"A1": YES, **WORKS, "C3": YES, "D6": YES, "E1": NO})
 
 
 def nonlinear(symbols: int) -> Plan:
@@ -195,11 +201,11 @@ def nonlinear(symbols: int) -> Plan:
     }
     both = Sketch(
         "two bits", "right", "", {"left": ({"code": 1.0}, {"w is dark": 1.0}), "right": (RIGHT,)},
-        {"A1": YES, **WORKS, "D1": YES, "D2": YES, "D4": VACUOUS, "E1": YES},
+        {"A1": YES, **WORKS, "C3": YES, "D1": YES, "D2": YES, "D4": VACUOUS, "E1": YES},
     )  # fmt: skip
     one = Sketch(
-        "one bit", "partial", "nonlinear code", {"left": ({"code": 1.0},), "right": (RIGHT,)}, MISSED
-    )
+        "one bit", "partial", "nonlinear code", {"left": ({"code": 1.0},), "right": (RIGHT,)}, {**MISSED, "C3": NO}
+    )  # fmt: skip
     return Plan((*UPPER, third), found, separate({"up": 1.0, "down": 1.0}, first), LOGITS, (both, one))
 
 
@@ -214,7 +220,7 @@ def backup(symbols: int) -> Plan:
         UPPER, found, (first, second, verdict({"on": 1.0, "instead": 1.0}, RIGHT)), LOGITS,
         (
             right_claim(({"signed": 1.0},)),
-            Sketch("copy", "decoy", "backup", wrong, {"A1": YES, **MISSED, "D4": NO, "D6": NO}),
+            Sketch("copy", "decoy", "backup", wrong, {"A1": YES, **UNREAD}),
         ),
     )  # fmt: skip
 
@@ -233,7 +239,8 @@ def cancellation(symbols: int) -> Plan:
         (
             right_claim(),
             Sketch(
-                "with half of it", "partial", "cancellation", half, {"A1": YES, **WORKS, "A4": NO, "D6": YES}
+                "with half of it", "partial", "cancellation", half,
+                {"A1": YES, **WORKS, "A4": NO, "C3": YES, "D6": YES},
             ),
         ),
     )  # fmt: skip
@@ -247,7 +254,11 @@ def tilted(symbols: int) -> Plan:
     for degrees in (15, 30, 40, 60):
         angle = math.radians(degrees)
         turned = {"left": math.cos(angle), "w is y": math.sin(angle)}
-        ideal = {"A1": YES, **({"A4": NO} if degrees >= 30 else {}), **used.get(degrees, {})}
+        ideal = {
+            "A1": YES,
+            **({"A4": NO, "C3": NO} if degrees >= 30 else {"C3": YES}),
+            **used.get(degrees, {}),
+        }
         where = {"left": (turned,), "right": (RIGHT,)}
         claims.append(Sketch(f"tilted by {degrees} degrees", "partial", "tilt", where, ideal))
     even = ("left", "w is y")
@@ -267,7 +278,10 @@ def entangled(symbols: int) -> Plan:
         UPPER, found, after, LOGITS,
         (
             Sketch("oblique", "right", "", ways, HELD, oblique=True),
-            Sketch("orthogonal", "partial", "entangled", {"left": ways["left"]}, {"A1": YES, **MISSED, **ALONE}),
+            Sketch(
+                "orthogonal", "partial", "entangled", {"left": ways["left"]},
+                {"A1": YES, **MISSED, **ALONE, "C3": YES},
+            ),
         ),
         even=("mixed", "rest"),
     )  # fmt: skip
