@@ -235,8 +235,8 @@ def jointly(bench: Bench, *, seed: int, n: int = 4_000) -> dict[tuple[int, ...],
 
 
 def randomised(bench: Bench, name: str, *, seed: int, n: int = 4_000) -> tuple[float, float]:
-    """One variable from an unrelated input: how often the network keeps an answer that the algorithm changes, and how
-    often it loses one that the algorithm keeps."""
+    """One variable from an unrelated input: how often the network keeps an answer, of those that the algorithm changes,
+    and how often it loses one, of those that the algorithm keeps."""
     rng = np.random.default_rng(seed)
     base, donor = rng.integers(len(bench.states), size=(2, n))
     reader, writer = (one[name] for one in bench.maps)
@@ -246,4 +246,4 @@ def randomised(bench: Bench, name: str, *, seed: int, n: int = 4_000) -> tuple[f
     inputs = {k: v[base] for k, v in bench.pairs.inputs.items()}
     answers = algorithm.run(inputs, {algorithm[name]: bench.pairs.columns[name][donor]})
     stays = answers[algorithm.output_variable.name] == bench.pairs.answers[base]
-    return float((kept & ~stays).mean()), float((~kept & stays).mean())
+    return float(kept[~stays].mean()), float((~kept)[stays].mean())

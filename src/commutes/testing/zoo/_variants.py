@@ -274,14 +274,14 @@ def entangled(symbols: int) -> Plan:
     first = {"left": {"mixed": 1.0, "rest": -slope / rest}, "right": {"rest": 1.0 / rest}}
     after = (first, passing("left", "right"), verdict(LEFT, RIGHT))
     ways = {"left": ({"mixed": 1.0},), "right": ({"mixed": slope, "rest": rest},)}
+    # An eighth of the answers is kept, and lost, against the algorithm: few pairs tell that from a tenth.
+    ideal = {"A1": YES, **MISSED, **ALONE, "C3": YES}
+    del ideal["C8"]
     return Plan(
         UPPER, found, after, LOGITS,
         (
             Sketch("oblique", "right", "", ways, HELD, oblique=True),
-            Sketch(
-                "orthogonal", "partial", "entangled", {"left": ways["left"]},
-                {"A1": YES, **MISSED, **ALONE, "C3": YES},
-            ),
+            Sketch("orthogonal", "partial", "entangled", {"left": ways["left"]}, ideal),
         ),
         even=("mixed", "rest"),
     )  # fmt: skip
