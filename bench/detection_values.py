@@ -40,6 +40,7 @@ STATISTICS: dict[str, Statistic] = {
     ),
     "A5": Statistic("way from the floor to 1 on untrained networks", "capacity", _capacity, least=False),
     "A6": Statistic("gap from fitted to held-out inputs", "held_out", lambda f: f["gap"]["value"], least=False),
+    "A7": Statistic("combinations that are shown to keep the verdict", "multiverse", lambda f: f["kept"]),
     "A9": Statistic("effective pairs that move further than placebo pairs", "reach", lambda f: f["share"]["rate"]),
     "B1": Statistic("gap to untrained networks", "over_untrained", lambda f: f["gap"]["value"]),
     "B2": Statistic(
@@ -66,6 +67,9 @@ STATISTICS: dict[str, Statistic] = {
     "E3": Statistic(
         "pairs that one fit edits and another reads, in the worst case", "cross_swap",
         lambda f: f["worst"]["rate"]["rate"],
+    ),
+    "E4": Statistic(
+        "other networks on which the claim holds", "replicated", lambda f: f["holds"] / f["n"],
     ),
     "E5": Statistic(
         "gap to the nearest rival algorithm", "over_rivals",

@@ -15,10 +15,9 @@ from commutes.evaluation import bench, cell_rows, rate_of
 from commutes.features import Subspace
 from commutes.robustness import CHECKS, Case, Refit
 from commutes.robustness import _e3_fitting_seeds as module
-from commutes.robustness._lowest import lowest, upper_of_lowest
 from commutes.robustness._overlap import read_overlaps, whole_overlap
 from commutes.robustness._refits import NoMapError, reseeded
-from commutes.stats import Answer, mean_interval, rate
+from commutes.stats import Answer, mean_interval
 from commutes.testing.zoo import as_fitted, linear
 from commutes.training import ClosedForm, Settings
 from tests.evaluation.test_language_selfchecks import claim as language_claim
@@ -371,20 +370,3 @@ def test_the_mean_over_pairs_of_fits_hides_one_that_others_do_not_read(learnt, m
     assert (answer.figures["worst"]["edited"], answer.figures["worst"]["read"]) == (2, 4)
     assert "edited through refit 2 and read through refit 4" in answer.sentence
     assert set(rows) == {"left", "right"}
-
-
-# The minimum over cells.
-
-
-def test_the_lowest_of_several_rates_has_the_bounds_of_a_minimum():
-    cells = {name: (np.arange(n) < hits, np.arange(2 * n).reshape(n, 2)) for name, hits, n in (
-        ("a", 95, 100), ("b", 19, 20), ("c", 190, 200),
-    )}  # fmt: skip
-    found = lowest(cells, census=False, family=2)
-    bounds = {name: rate(hits, members) for name, (hits, members) in cells.items()}
-    thin = [rate(hits, members, alpha=0.05 / 6).upper for hits, members in cells.values()]
-    # Rates are equal: the one that is known least decides.
-    assert (found.key, found.cells) == ("b", 3)
-    assert found.lower == min(b.lower for b in bounds.values()) == bounds["b"].lower
-    assert found.upper == min(thin)
-    assert upper_of_lowest(cells, census=True, alpha=0.05) == 0.95

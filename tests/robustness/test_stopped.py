@@ -53,7 +53,7 @@ def test_a_network_that_fails_has_a_card_and_no_claim(tmp_path):
     assert set(answers.values()) == {"not run"}
     reasons = {check.id: check.reason for check in record.checks}
     assert reasons["A2"] == "the network does not do the task: nothing was fitted"
-    assert reasons["E4"] == "this version does not have the check"
+    assert reasons["D5"] == "this version does not have the check"
     shown = str(found)
     first = shown.splitlines()[0]
     assert first.startswith("R0, described, but is not shown to behave: A1 behaviour is refuted (accuracy .")

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
@@ -14,6 +14,7 @@ from commutes.algorithm import Algorithm
 from commutes.alignment import Alignment
 from commutes.counterfactuals import Counterfactuals
 from commutes.evaluation import Bench, Evaluation
+from commutes.network import Network
 from commutes.report import CATALOGUE
 from commutes.robustness._refits import Procedure, Refit
 from commutes.stats import Answer, Interval, show
@@ -26,7 +27,7 @@ _GATES = {
     "target": "A2", "behaviour": "A1", "adequacy": "A3", "held_out": "A6", "reach": "A9", "capacity": "A5",
     "over_untrained": "B1", "selectivity": "B2", "margin": "A4", "strictness": "C3", "necessity": "C8", "unread": "D1",
     "component": "D2", "unnatural": "D3", "agreement": "D4", "unused": "D6", "multiverse": "A7", "damage": "C9",
-    "cross_swap": "E3", "over_rivals": "E5",
+    "cross_swap": "E3", "replicated": "E4", "over_rivals": "E5",
 }  # fmt: skip
 
 
@@ -72,6 +73,8 @@ class Thresholds:
     """What an edit may cost on inputs that the claim says nothing about (C9)."""
     cross_swap: float = 0.90
     """Agreement where one fit edits and another reads (E3)."""
+    replicated: float = 1 / 3
+    """Share of independently trained networks on which the claim holds (E4); three of three show no more."""
     over_rivals: float = 0.10
     """Gap to a rival algorithm that is not entailed (E5)."""
 
@@ -89,6 +92,10 @@ class Declared:
 
     rivals: Mapping[str, Algorithm] = field(default_factory=dict)
     """Other algorithms over the same inputs, by name."""
+    variants: Mapping[str, Alignment] = field(default_factory=dict)
+    """The claim at another position or under another template, fitted, by name: its verdict must be the same there."""
+    networks: Sequence[Network] = ()
+    """Networks that were trained independently of the claim's and of each other, on which it is to hold as well."""
 
 
 @dataclass(frozen=True)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -15,11 +15,13 @@ from commutes.alignment import Alignment
 from commutes.counterfactuals import Counterfactuals
 from commutes.errors import AlignmentError, DataError
 from commutes.evaluation import bench, label_of, measure
+from commutes.network import Network
 from commutes.report import CATALOGUE, LEVELS
 from commutes.robustness._a3_adequacy import adequacy_of
 from commutes.robustness._case import Case, Declared, Outcome, Progress, Thresholds
 from commutes.robustness._claim import fixed_claim, opened
 from commutes.robustness._cost import ALWAYS, Budget, beyond, check_budget, planned, told
+from commutes.robustness._declared import check_networks, check_variants
 from commutes.robustness._multiplicity import corrected
 from commutes.robustness._refits import Procedure, Refit, reseeded, untrained
 from commutes.robustness._registry import CHECKS
@@ -45,6 +47,9 @@ def challenge(
     seed: int = 0,
     budget: Budget | None = None,
     rivals: Mapping[str, Algorithm] | None = None,
+    variants: Mapping[str, Alignment] | None = None,
+    networks: Sequence[Network] = (),
+    replicated: float = Thresholds.replicated,
     selection: Mapping[str, Any] | None = None,
     ledger: Path | None = None,
     reproduce: str = IN_PYTHON,
@@ -67,6 +72,12 @@ def challenge(
             planned is told before anything is opened, through `progress` and on the card.
         rivals: Other algorithms over the same inputs, by name, which the data must tell from the claim's (A3) and
             which must do worse in its place (E5).
+        variants: The claim at other positions or under other templates, fitted on the same parts, by name: the verdict
+            must be the same there (A7).
+        networks: At least 3 networks that were trained for the task independently of the claim's and of each other,
+            with modules of the same paths: the claim is fitted again on each (E4). Whether they are independent only
+            their owner knows.
+        replicated: Share of such networks that the claim must be shown to hold on; three of three show .368.
         selection: The record of the sweep from which the claim was chosen, for the card.
         ledger: A folder that counts how often the test split was opened, and keeps refits: a challenge that was broken
             off, or goes further another time, does not repeat them.
@@ -74,24 +85,38 @@ def challenge(
         progress: Called with (stage, step, steps, figures).
 
     Raises:
-        AlignmentError: The alignment is not fitted.
+        AlignmentError: The alignment or a variant is not fitted.
+        NetworkError: Networks that are one and the same, or that the claim cannot be fitted on.
         DataError: The test pairs share inputs with the fit or the selection, or train= or select= is missing.
     """
-    _check_options(level, target=target, behaviour=behaviour, refits=refits, controls=controls, seed=seed)
+    _check_options(
+        level,
+        target=target,
+        behaviour=behaviour,
+        replicated=replicated,
+        refits=refits,
+        controls=controls,
+        seed=seed,
+    )
     check_budget(budget)
     learnt = any(group.features.learnt for group in alignment.groups)
-    thresholds = Thresholds(target=target, behaviour=behaviour)
+    thresholds = Thresholds(target=target, behaviour=behaviour, replicated=replicated)
     _check_data(alignment, train, select, test, learnt=learnt)
+    declared = Declared(rivals=rivals or {}, variants=variants or {}, networks=tuple(networks))
+    check_variants(declared.variants, test)
+    check_networks(alignment, declared.networks)
     settings = _settings(alignment) if learnt else Settings()
     claim = fixed_claim(
         alignment, test, thresholds, settings,
-        level=level, seed=seed, refits=refits, controls=controls, rivals=rivals or {},
+        level=level, seed=seed, refits=refits, controls=controls, rivals=declared.rivals,
+        variants=declared.variants, networks=declared.networks,
     )  # fmt: skip
     costs = _costs(
         level,
         planned(
             alignment, train, select, test,
-            settings=settings, refits=refits, controls=controls, rivals=len(rivals or {}),
+            settings=settings, refits=refits, controls=controls, rivals=len(declared.rivals),
+            variants=len(declared.variants), networks=len(declared.networks),
         ),
     )  # fmt: skip
     if progress is not None:
@@ -122,7 +147,7 @@ def challenge(
 
     case = Case(
         alignment, train, select, test, thresholds, settings, seed, refits, controls,
-        bench(alignment, test), evaluation, adequate, nulls, again, progress, Declared(rivals or {}),
+        bench(alignment, test), evaluation, adequate, nulls, again, progress, declared,
         folder,
     )  # fmt: skip
     timed = _run(case, costs, budget, progress)
@@ -238,7 +263,7 @@ def _check_data(
 
 
 def _check_options(
-    level: str, *, target: float, behaviour: float, refits: int, controls: int, seed: int
+    level: str, *, target: float, behaviour: float, replicated: float, refits: int, controls: int, seed: int
 ) -> None:
     names = [one.name for one in LEVELS]
     if level not in names:
@@ -248,7 +273,7 @@ def _check_options(
             expected=", ".join(names),
             fix="ask for level='R2'",
         )
-    for name, share in (("target", target), ("behaviour", behaviour)):
+    for name, share in (("target", target), ("behaviour", behaviour), ("replicated", replicated)):
         number = isinstance(share, int | float) and not isinstance(share, bool)
         if not number or not 0 < share <= 1:
             raise DataError(

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, Protocol, runtime_checkable
@@ -18,6 +18,7 @@ from commutes.engine import Featurizer
 from commutes.errors import ArtefactError
 from commutes.evaluation import look, looks
 from commutes.features import Gated, Latents
+from commutes.network import Network
 from commutes.report import read_bytes, write_text
 from commutes.robustness._case import Thresholds
 from commutes.robustness._refits import Procedure
@@ -49,6 +50,8 @@ def fixed_claim(
     refits: int,
     controls: int,
     rivals: Mapping[str, Algorithm] | None = None,
+    variants: Mapping[str, Alignment] | None = None,
+    networks: Sequence[Network] = (),
 ) -> Claim:
     """The claim with its hash, made from the alignment and the design of the test pairs, not from what they show."""
     content = claimed(alignment, test) | {
@@ -59,6 +62,11 @@ def fixed_claim(
         "refits": refits,
         "controls": controls,
         "rivals": {name: rival.fingerprint for name, rival in (rivals or {}).items()},
+        "variants": {
+            name: [variant.network.fingerprint, sorted(_maps_hashes(variant)), _variables(variant)]
+            for name, variant in (variants or {}).items()
+        },
+        "networks": sorted(network.fingerprint for network in networks),
     }
     variables = tuple(_variables(alignment))
     return Claim(_words(alignment), variables, _scope(alignment, test), content_hash(content), content)

@@ -31,6 +31,8 @@ def planned(
     refits: int,
     controls: int,
     rivals: int = 0,
+    variants: int = 0,
+    networks: int = 0,
 ) -> dict[str, int]:
     """Inputs that the network will be run on, about, by check of the catalogue.
 
@@ -45,16 +47,22 @@ def planned(
         refits: On untrained networks, and from other seeds.
         controls: Control functions of every variable.
         rivals: Rival algorithms that were declared, beside which some are made.
+        variants: Other positions and templates.
+        networks: Other trained networks.
     """
     fit = 0 if train is None else _fit(settings, train, select)
     each = len(test) + (fit if _learnt(alignment) else 0)
     swapped = sum(variable.kind == "inner" for variable in alignment.variables)
-    fits = {"B1": refits, "B2": controls * swapped, "E3": refits, "A5": 0}
+    fits = {"B1": refits, "B2": controls * swapped, "E3": refits, "E4": networks, "A5": 0}
     known = {name: count * each for name, count in fits.items()}
     known |= {"A1": len(test.ids), "A2": (1 + DRAWS) * len(test), "A3": 0}
     # A rival is fitted where the claim was not, too; without pairs to fit on it is not even measured.
     known["E5"] = 0 if train is None else (rivals + MADE) * (fit + len(test))
-    return {entry.id: known.get(entry.id, entry.effort * len(test)) for entry in CATALOGUE}
+    times = {"A7": 1 + variants}
+    return {
+        entry.id: known.get(entry.id, times.get(entry.id, 1) * entry.effort * len(test))
+        for entry in CATALOGUE
+    }
 
 
 def _learnt(alignment: Alignment) -> bool:

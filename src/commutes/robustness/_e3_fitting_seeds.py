@@ -12,9 +12,9 @@ import torch
 from commutes.alignment import Alignment
 from commutes.engine import Featurizer
 from commutes.robustness._case import Case, Outcome, pairs_needed
-from commutes.robustness._lowest import lowest, upper_of_lowest
 from commutes.robustness._overlap import PAIRS, read_overlaps, whole_overlap
 from commutes.robustness._refits import NoMapError, Refit
+from commutes.robustness._worst import Part, lowest
 from commutes.stats import Answer, gate, show
 from commutes.training import ClosedForm
 
@@ -52,12 +52,12 @@ def fitting_seeds(case: Case) -> Outcome:
         )
     fits = [case.alignment, *(refit.alignment for refit in refits)]
     right = {label: crossed(case, fits, own) for label, own in rows.items()}
-    cells = _cells(case, right, rows)
-    worst = lowest(cells, census=pairs.complete)
-    answer = gate((worst.lower, worst.upper), least)
+    parts = _parts(case, right, rows)
+    worst = lowest(list(parts))
+    answer = gate(worst.bounds, least)
     overlaps = {label: _overlaps(case, fits, label, own) for label, own in rows.items()}
     alone = [min(float(found[i, i].mean()) for found in right.values()) for i in range(len(fits))]
-    i, j, label = worst.key
+    i, j, label = next(key for part, key in parts.items() if part.name == worst.name)
     figures = {
         "least": least,
         "fits": len(fits),
@@ -65,7 +65,7 @@ def fitting_seeds(case: Case) -> Outcome:
         "worst": {"edited": i, "read": j, "swap": label, "rate": worst.rate.as_dict()},
         "lower": worst.lower,
         "upper": worst.upper,
-        "cells": worst.cells,
+        "cells": worst.parts,
         "alone": alone,
         "cross_swap": {name: found.mean(axis=2).tolist() for name, found in right.items()},
         "overlap": overlaps,
@@ -74,11 +74,9 @@ def fitting_seeds(case: Case) -> Outcome:
         answer,
         _sentence(case, figures, str(worst.rate)),
         figures,
-        n_to_decide=pairs_needed(
-            answer, least, (worst.rate.rate, worst.lower, worst.upper), len(pairs), complete=pairs.complete
-        ),
+        n_to_decide=pairs_needed(answer, least, worst.reached, len(pairs), complete=pairs.complete),
         forward_passes=_passes(refits, rows, len(fits)),
-        refuted_at=lambda alpha: upper_of_lowest(cells, census=pairs.complete, alpha=alpha) < least,
+        refuted_at=lambda alpha: lowest(list(parts), alpha).upper < least,
     )
 
 
@@ -163,12 +161,16 @@ def _crossed_maps(one: Alignment, other: Alignment, columns: Sequence[torch.Tens
     ]
 
 
-def _cells(
+def _parts(
     case: Case, right: dict[str, np.ndarray], rows: dict[str, np.ndarray]
-) -> dict[tuple[int, int, str], tuple[np.ndarray, np.ndarray]]:
+) -> dict[Part, tuple[int, int, str]]:
     """Every ordered pair of different fits and swapped set."""
     return {
-        (i, j, label): (found[i, j], case.test.members[rows[label]])
+        Part(f"{label} {i} {j}", found[i, j], case.test.members[rows[label]], case.test.complete): (
+            i,
+            j,
+            label,
+        )
         for label, found in right.items()
         for i in range(len(found))
         for j in range(len(found))

@@ -8,6 +8,7 @@ from commutes.robustness._a3_adequacy import adequacy
 from commutes.robustness._a4_margin import margin
 from commutes.robustness._a5_capacity import capacity
 from commutes.robustness._a6_held_out import held_out
+from commutes.robustness._a7_multiverse import multiverse
 from commutes.robustness._a9_reach import reach
 from commutes.robustness._b1_untrained import untrained
 from commutes.robustness._b2_control_tasks import control_tasks
@@ -20,6 +21,7 @@ from commutes.robustness._d1_row_space import row_space
 from commutes.robustness._d2_whole_component import whole_component
 from commutes.robustness._d6_probe_and_patch import probe_and_patch
 from commutes.robustness._e3_fitting_seeds import fitting_seeds
+from commutes.robustness._e4_network_seeds import network_seeds
 from commutes.robustness._e5_rivals import rival_algorithms
 
 CHECKS: dict[str, Check] = {
@@ -36,9 +38,11 @@ CHECKS: dict[str, Check] = {
     "D2": whole_component,
     "C2": joint,
     "C3": strict,
+    "A7": multiverse,
     "E5": rival_algorithms,
     "B1": untrained,
     "A5": capacity,
     "B2": control_tasks,
     "E3": fitting_seeds,
+    "E4": network_seeds,
 }
