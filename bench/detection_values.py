@@ -27,6 +27,15 @@ def _capacity(figures: Figures) -> float:
     return (figures["null"]["value"] - floor) / (1 - floor)
 
 
+def _rates(strata: Mapping[str, Figures]) -> float:
+    return min(rate["rate"] for rate in strata.values() if rate["rate"] is not None)
+
+
+def _necessity(figures: Figures) -> float:
+    variable, part = figures["worst"].rsplit(" · ", 1)
+    return figures["variables"][variable][part.replace(" ", "_")]["rate"]
+
+
 STATISTICS: dict[str, Statistic] = {
     "A1": Statistic("accuracy of the network", "behaviour", lambda f: f["accuracy"]["rate"]),
     "A2": Statistic("IIA of the worst cell", "target", lambda f: f["worst"]["rate"]),
@@ -47,9 +56,19 @@ STATISTICS: dict[str, Statistic] = {
         "gap to the worst control task", "selectivity",
         lambda f: min(variable["selectivity"]["value"] for variable in f["variables"].values()),
     ),
+    "C1": Statistic(
+        "the smaller of cause and isolation, of the worst variable", "target", lambda f: f["rates"][f["worst"]]["rate"]
+    ),
+    "C2": Statistic(
+        "IIA of the worst stratum of any set swapped at once", "target",
+        lambda f: min(_rates(one["strata"]) for one in f["sets"].values()),
+    ),
     "C3": Statistic(
         "answers that stay when all outside is taken from another input", "strictness",
         lambda f: f["joint"]["rate"],
+    ),
+    "C8": Statistic(
+        "answers kept too often, or lost too often, of the worst variable", "necessity", _necessity, least=False
     ),
     "D1": Statistic(
         "what the unread part adds, in the worst swapped set", "unread",

@@ -35,6 +35,21 @@ WRONG_VARIANTS: dict[str, tuple[str, ...]] = {
         f"{DECOYS}::test_the_mean_over_controls_instead_of_the_worst_lets_a_copied_control_pass",
         f"{DECOYS}::test_strata_of_the_claims_answers_would_flatter_a_control",
     ),
+    "C1": (
+        f"{HERE}/test_c1.py::test_the_mean_over_all_pairs_lets_an_unread_copy_pass",
+        f"{HERE}/test_c1.py::test_the_mean_over_variables_lets_one_that_fails_pass",
+    ),
+    "C2": (
+        f"{HERE}/test_c2.py::test_one_source_for_all_would_let_crossed_variables_pass",
+        f"{HERE}/test_c2.py::test_all_strata_together_would_hide_one_that_fails",
+    ),
+    "C3": (f"{HERE}/test_c3.py::test_the_mean_over_single_units_lets_an_inert_copy_pass",),
+    "C8": (
+        f"{HERE}/test_c8.py::test_the_mean_accuracy_alone_lets_the_whole_space_and_another_variable_pass",
+        f"{HERE}/test_c8.py::test_only_too_much_as_a_failure_lets_an_unused_copy_pass",
+        f"{HERE}/test_c8.py::test_only_too_little_as_a_failure_lets_a_claim_pass_that_breaks_what_it_should_leave",
+        f"{HERE}/test_c8.py::test_sources_as_they_were_drawn_would_depend_on_the_base",
+    ),
     "D1": (f"{HERE}/test_d1.py::test_a_part_that_is_only_written_within_lets_an_illusion_pass",),
     "D2": (f"{HERE}/test_d2.py::test_the_ratio_on_pairs_that_are_not_controlled_refutes_the_truth",),
     "D6": (f"{HERE}/test_d6.py::test_reading_measured_where_it_was_fitted_takes_memory_for_reading",),
