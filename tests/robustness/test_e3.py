@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 import torch
 
-from commutes import Alignment, Rotation, census, counterfactuals
+from commutes import Alignment, Network, Rotation, census, counterfactuals
 from commutes.evaluation import bench, cell_rows, rate_of
 from commutes.features import Subspace
 from commutes.robustness import CHECKS, Case, Refit
@@ -22,7 +22,7 @@ from commutes.testing.zoo import as_fitted, linear
 from commutes.training import ClosedForm, Settings
 from tests.evaluation.test_language_selfchecks import claim as language_claim
 from tests.network.transformers import models as M
-from tests.planted import QUICK, exact, planted, settled
+from tests.planted import QUICK, Rotated, exact, joined, planted, settled
 
 from .cases import case_of
 
@@ -320,6 +320,20 @@ def test_what_nothing_reads_has_no_overlap():
     case, told = zoo_case("inert copy", 1)
     answer = E3(found(case, told[1]))
     assert answer.figures["overlap"]["left"]["read"] is None
+
+
+def test_behind_a_hard_threshold_it_is_not_known_what_is_read(learnt):
+    class Hard(Rotated):
+        def forward(self, x: torch.Tensor) -> torch.Tensor:
+            return (super().forward(x) > 0.5).float()
+
+    network = Network(Hard(), encode=joined, answers=[False, True])
+    claim = learnt.alignment.on(network).with_maps(learnt.alignment.featurizers)
+    hard = case_of(claim, learnt.test, train=learnt.train, select=learnt.select)
+    answer = E3(found(hard, claim))
+    assert answer.answer is Answer.SUPPORTED
+    assert answer.figures["overlap"]["left"] == {"read": None, "whole": pytest.approx(1)}
+    assert "overlaps" not in answer.sentence
 
 
 # Wrong variants, each with what it lets pass or refuses.

@@ -93,7 +93,12 @@ def _slopes(
                 for codes in (bench.pairs.expected, bench.pairs.base_answer)
             )
             margin = scores.gather(1, after) - scores.gather(1, before)
-            slopes = torch.autograd.grad(margin.sum(), sources, materialize_grads=True)
+            # Behind a hard threshold no gradient arrives: what is read is then not known.
+            slopes = (
+                torch.autograd.grad(margin.sum(), sources, materialize_grads=True)
+                if margin.requires_grad
+                else [torch.zeros_like(state) for state in sources]
+            )
         for site, slope in enumerate(slopes):
             found[site].append(slope.reshape(-1, slope.shape[-1]).double().cpu())
     return [torch.cat(parts) for parts in found]
