@@ -44,7 +44,7 @@ _HOMES: dict[str, tuple[str, ...]] = {
         "strictness",
         "train_network",
     ),
-    "commutes.robustness": ("Report", "challenge"),
+    "commutes.robustness": ("Report", "Shift", "challenge", "replay"),
 }
 _HOME_OF = {name: home for home, names in _HOMES.items() for name in names}
 
@@ -74,7 +74,7 @@ if TYPE_CHECKING:
         load_dictionary,
     )
     from commutes.network import Network, Site
-    from commutes.robustness import Report, challenge
+    from commutes.robustness import Report, Shift, challenge, replay
     from commutes.training import (
         IIT,
         Strictness,
@@ -105,6 +105,7 @@ __all__ = [
     "Report",
     "Reversible",
     "Rotation",
+    "Shift",
     "Site",
     "Space",
     "Strictness",
@@ -125,6 +126,7 @@ __all__ = [
     "one_source",
     "plan",
     "reals",
+    "replay",
     "save",
     "strictness",
     "to_pyvene",

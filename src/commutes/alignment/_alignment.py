@@ -209,7 +209,7 @@ class Alignment:
     def on(self, network: Network) -> Alignment:
         """The same claim, unfitted where it is learnt, about another network of the same structure."""
         # One new site per old one and one new featurizer per old one, so that what was shared stays shared.
-        sites = {s: Site(network, s.places, s.each) for s in _sites(self.slices)}
+        sites = {s: s.on(network) for s in _sites(self.slices)}
         moved: dict[Features, Features] = {}
         for part in self.slices.values():
             features = part.features

@@ -8,7 +8,9 @@ from typing import Any
 
 from commutes.counterfactuals._census import LARGEST_CENSUS, census
 from commutes.counterfactuals._coverage import Coverage, Share, best_constant
-from commutes.counterfactuals._design import Design, Distribution
+from commutes.counterfactuals._design import Design, Distribution, check_distribution
+from commutes.counterfactuals._fresh import Fresh, drawn_without, input_sampler
+from commutes.counterfactuals._given import given_pairs
 from commutes.counterfactuals._nearest import Nearest, nearest_inputs
 from commutes.counterfactuals._pairs_hash import pairs_hash
 from commutes.counterfactuals._plan import GATED, Plan, plan
@@ -25,6 +27,7 @@ __all__ = [
     "Coverage",
     "Design",
     "Distribution",
+    "Fresh",
     "Nearest",
     "Plan",
     "Share",
@@ -32,8 +35,12 @@ __all__ = [
     "belongs",
     "best_constant",
     "census",
+    "check_distribution",
     "controlled_within",
     "counterfactuals",
+    "drawn_without",
+    "given_pairs",
+    "input_sampler",
     "nearest_inputs",
     "one_source",
     "pairs_hash",

@@ -60,6 +60,8 @@ class Design:
     """Which part this is."""
     complete: bool = False
     """True for a census."""
+    without: bytes = b""
+    """Ids of inputs that the part may not have, one behind the other as uint64: what was fitted on, say."""
 
     @property
     def disjoint(self) -> bool:

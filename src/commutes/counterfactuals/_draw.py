@@ -125,7 +125,8 @@ def draw(algorithm: Algorithm, design: Design, reservoir: Reservoir) -> Drawn:
     while True:
         last = reservoir.last(step)
         whole = reservoir.pool(step)
-        part = whole if design.part is None else whole.restrict(inside(whole.ids, design))
+        undivided = design.part is None and not design.without
+        part = whole if undivided else whole.restrict(inside(whole.ids, design))
         got = _attempt(algorithm, design, reservoir, whole, part, last)
         if isinstance(got, Drawn):
             return got

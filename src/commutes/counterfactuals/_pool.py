@@ -88,9 +88,13 @@ def pool_of_all(algorithm: Algorithm, by_value: bool) -> Pool:
 
 
 def inside(ids: np.ndarray, design: Design) -> np.ndarray:
-    """Which of these inputs belong to the design's part, by a hash of the id and the seed."""
-    if design.part is None:
-        return np.ones(len(ids), dtype=bool)
+    """Which of these inputs the design's part may have, by a hash of the id and the seed; none that is kept out."""
+    kept = ~np.isin(ids, np.frombuffer(design.without, np.uint64))
+    return kept if design.part is None else kept & _of_part(ids, design)
+
+
+def _of_part(ids: np.ndarray, design: Design) -> np.ndarray:
+    assert design.part is not None
     names = [name for name, _ in design.shares]
     bounds = np.concatenate([[0.0], np.cumsum([share for _, share in design.shares])])
     # A sum such as 0.5 + 0.2 + 0.3 may fall a rounding short of one, and every input has a part then.
@@ -139,15 +143,26 @@ class Reservoir:
         """Whether a larger pool cannot be had."""
         return self.listed or step >= LEVELS or self.first << step >= self.largest
 
+    def inputs(self, n: int, rng: np.random.Generator) -> Columns:
+        """n inputs from the distribution, each drawn by itself and with replacement."""
+        if not self.listed:
+            return self._draw(n, rng)
+        pool = self.pool()
+        rows = rng.choice(len(pool), size=n, p=pool.weights)
+        return {v.name: pool.columns[v.name][rows] for v in self.algorithm.input_variables}
+
+    def _block(self, number: int) -> np.random.Generator:
+        return np.random.default_rng([self.seed, 11, number])
+
     def _sample(self, step: int) -> Pool:
         drawn = min(self.first << step, self.largest)
-        inputs = self._draw(drawn, 0)
+        inputs = self._draw(drawn, self._block(0))
         pool = self._pool_from(inputs, drawn)
         block = 1
         # Groups that are rare under the sampler carry as much weight as the others under "values", so they
         # need inputs of their own: draw on, and keep of each block only what the poor groups gain.
         while 2 * drawn <= self.largest and (poor := self._poor(pool)).any():
-            more = self._draw(drawn, block)
+            more = self._draw(drawn, self._block(block))
             rich = pool.restrict(~poor[pool.group])
             keep = ~self._grouped_with(rich, self.algorithm.run(more), drawn)
             inputs = {name: np.concatenate([column, more[name][keep]]) for name, column in inputs.items()}
@@ -171,8 +186,7 @@ class Reservoir:
         )
         return np.isin(together[len(pool) :], together[: len(pool)])
 
-    def _draw(self, rows: int, block: int) -> Columns:
-        rng = np.random.default_rng([self.seed, 11, block])
+    def _draw(self, rows: int, rng: np.random.Generator) -> Columns:
         if not isinstance(self.distribution, Distribution):
             uniform = self.algorithm.input_variables
             inputs = {v.name: self.algorithm.domain(v).sample(rng, rows) for v in uniform}

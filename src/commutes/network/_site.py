@@ -248,6 +248,11 @@ class Site:
     def __repr__(self) -> str:
         return f"Site({self})"
 
+    def on(self, network: Network) -> Site:
+        """The same places of another network; positions in words are found in that network's own prompts."""
+        places = self.places if network.language is None else map(network.language.again, self.places)
+        return Site(network, tuple(places), self.each)
+
     @property
     def moments(self) -> tuple[Moment, ...]:
         """The distinct moments of the site, in the order of its places."""

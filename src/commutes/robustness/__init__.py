@@ -6,7 +6,9 @@ from commutes.robustness._claim import LEDGER, Claim, claimed, content_hash
 from commutes.robustness._controls import controls
 from commutes.robustness._refits import Refit, refits
 from commutes.robustness._registry import CHECKS
+from commutes.robustness._replay import Replayed, replay
 from commutes.robustness._report import PAIRS, Report, columns_of, pair_columns
+from commutes.robustness._shift import Shift
 from commutes.robustness._stopped import Stopped, unclaimed
 
 __all__ = [
@@ -19,7 +21,9 @@ __all__ = [
     "Outcome",
     "Progress",
     "Refit",
+    "Replayed",
     "Report",
+    "Shift",
     "Stopped",
     "Thresholds",
     "challenge",
@@ -29,5 +33,6 @@ __all__ = [
     "controls",
     "pair_columns",
     "refits",
+    "replay",
     "unclaimed",
 ]

@@ -17,6 +17,7 @@ from commutes.evaluation import Bench, Evaluation
 from commutes.network import Network
 from commutes.report import CATALOGUE
 from commutes.robustness._refits import Procedure, Refit
+from commutes.robustness._shift import Shift
 from commutes.stats import Answer, Interval, show
 
 Progress = Callable[[str, int, int, Mapping[str, Any]], None]
@@ -96,6 +97,10 @@ class Declared:
     """The claim at another position or under another template, fitted, by name: its verdict must be the same there."""
     networks: Sequence[Network] = ()
     """Networks that were trained independently of the claim's and of each other, on which it is to hold as well."""
+    shifts: tuple[Shift, ...] = ()
+    """Changes of the inputs under which the claim must hold as it is (E1)."""
+    every_input: bool = False
+    """Whether the claim is about every input of the domain, so that one counterexample refutes it (E2)."""
 
 
 @dataclass(frozen=True)

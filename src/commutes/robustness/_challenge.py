@@ -26,6 +26,8 @@ from commutes.robustness._multiplicity import corrected
 from commutes.robustness._refits import Procedure, Refit, reseeded, untrained
 from commutes.robustness._registry import CHECKS
 from commutes.robustness._report import Report, Timed
+from commutes.robustness._rungs import rungs_of
+from commutes.robustness._shift import Shift
 from commutes.stats import Answer
 from commutes.training import METHODS, ClosedForm, Settings
 
@@ -50,6 +52,8 @@ def challenge(
     variants: Mapping[str, Alignment] | None = None,
     networks: Sequence[Network] = (),
     replicated: float = Thresholds.replicated,
+    shifts: Sequence[Shift] = (),
+    every_input: bool = False,
     selection: Mapping[str, Any] | None = None,
     ledger: Path | None = None,
     reproduce: str = IN_PYTHON,
@@ -78,6 +82,9 @@ def challenge(
             with modules of the same paths: the claim is fitted again on each (E4). Whether they are independent only
             their owner knows.
         replicated: Share of such networks that the claim must be shown to hold on; three of three show .368.
+        shifts: Changes of the inputs under which the claim must hold without another fit, at least 2 (E1).
+        every_input: Claim it of every input of the domain: one counterexample, found by chance, by going through all
+            pairs or by a search, then refutes it (E2).
         selection: The record of the sweep from which the claim was chosen, for the card.
         ledger: A folder that counts how often the test split was opened, and keeps refits: a challenge that was broken
             off, or goes further another time, does not repeat them.
@@ -87,7 +94,8 @@ def challenge(
     Raises:
         AlignmentError: The alignment or a variant is not fitted.
         NetworkError: Networks that are one and the same, or that the claim cannot be fitted on.
-        DataError: The test pairs share inputs with the fit or the selection, or train= or select= is missing.
+        DataError: The test pairs share inputs with the fit or the selection, train= or select= is missing, or a shift
+            cannot be made of this claim.
     """
     _check_options(
         level,
@@ -102,14 +110,22 @@ def challenge(
     learnt = any(group.features.learnt for group in alignment.groups)
     thresholds = Thresholds(target=target, behaviour=behaviour, replicated=replicated)
     _check_data(alignment, train, select, test, learnt=learnt)
-    declared = Declared(rivals=rivals or {}, variants=variants or {}, networks=tuple(networks))
+    declared = Declared(
+        rivals=rivals or {},
+        variants=variants or {},
+        networks=tuple(networks),
+        shifts=tuple(shifts),
+        every_input=every_input,
+    )
     check_variants(declared.variants, test)
     check_networks(alignment, declared.networks)
     settings = _settings(alignment) if learnt else Settings()
+    moved = rungs_of(shifts, alignment, test)
     claim = fixed_claim(
         alignment, test, thresholds, settings,
         level=level, seed=seed, refits=refits, controls=controls, rivals=declared.rivals,
         variants=declared.variants, networks=declared.networks,
+        shifts=[rung.content() for rung in moved], every_input=every_input,
     )  # fmt: skip
     costs = _costs(
         level,

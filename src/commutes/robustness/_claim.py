@@ -52,6 +52,8 @@ def fixed_claim(
     rivals: Mapping[str, Algorithm] | None = None,
     variants: Mapping[str, Alignment] | None = None,
     networks: Sequence[Network] = (),
+    shifts: Sequence[Mapping[str, Any]] = (),
+    every_input: bool = False,
 ) -> Claim:
     """The claim with its hash, made from the alignment and the design of the test pairs, not from what they show."""
     content = claimed(alignment, test) | {
@@ -67,9 +69,13 @@ def fixed_claim(
             for name, variant in (variants or {}).items()
         },
         "networks": sorted(network.fingerprint for network in networks),
+        **({"shifts": list(shifts)} if shifts else {}),
+        **({"every_input": True} if every_input else {}),
     }
     variables = tuple(_variables(alignment))
-    return Claim(_words(alignment), variables, _scope(alignment, test), content_hash(content), content)
+    return Claim(
+        _words(alignment), variables, _scope(alignment, test, every_input), content_hash(content), content
+    )
 
 
 def content_hash(content: Mapping[str, Any]) -> str:
@@ -178,12 +184,14 @@ def with_article(name: str) -> str:
     return name if name.endswith("s") else f"{'an' if name[0] in 'aeiou' else 'a'} {name}"
 
 
-def _scope(alignment: Alignment, test: Counterfactuals) -> dict[str, str]:
+def _scope(alignment: Alignment, test: Counterfactuals, every_input: bool) -> dict[str, str]:
     if test.complete:
         inputs = f"the complete domain, {len(test):,} pairs of {len(test.ids):,} inputs"
     else:
         again = "; inputs recur, intervals allow for it" if test.reused else ""
         inputs = f"{len(test):,} pairs of {len(test.ids):,} distinct inputs, {test.distribution}{again}"
+    if every_input:
+        inputs += "; claimed of every input of the domain"
     learnt = any(group.features.learnt for group in alignment.groups)
     seed, method = (alignment.history.get(name, "unknown") for name in ("seed", "method"))
     how = f"maps computed by {method}" if method in METHODS else "one fit"
@@ -200,7 +208,7 @@ def _scope(alignment: Alignment, test: Counterfactuals) -> dict[str, str]:
 def _maps_hashes(alignment: Alignment) -> list[str]:
     """One hash per group: of its place, of whose coordinates it has, and of its map."""
     return [
-        _map_hash([str(group.site), group.coordinates], featurizer)
+        map_hash([str(group.site), group.coordinates], featurizer)
         for group, featurizer in zip(alignment.groups, alignment.featurizers, strict=True)
     ]
 
@@ -224,7 +232,8 @@ def _tensors(featurizer: object) -> dict[str, torch.Tensor]:
     return own
 
 
-def _map_hash(where: object, featurizer: Featurizer) -> str:
+def map_hash(where: object, featurizer: Featurizer) -> str:
+    """A hash of a map and of where it is, as plain values."""
     digest = hashlib.sha256(json.dumps(where).encode())
     for name, tensor in _tensors(featurizer).items():
         digest.update(name.encode())

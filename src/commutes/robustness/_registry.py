@@ -20,6 +20,8 @@ from commutes.robustness._case import Check
 from commutes.robustness._d1_row_space import row_space
 from commutes.robustness._d2_whole_component import whole_component
 from commutes.robustness._d6_probe_and_patch import probe_and_patch
+from commutes.robustness._e1_shifts import shifts
+from commutes.robustness._e2_counterexamples import counterexamples
 from commutes.robustness._e3_fitting_seeds import fitting_seeds
 from commutes.robustness._e4_network_seeds import network_seeds
 from commutes.robustness._e5_rivals import rival_algorithms
@@ -35,6 +37,8 @@ CHECKS: dict[str, Check] = {
     "A4": margin,
     "C8": necessity,
     "D1": row_space,
+    "E1": shifts,
+    "E2": counterexamples,
     "D2": whole_component,
     "C2": joint,
     "C3": strict,

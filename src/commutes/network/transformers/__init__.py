@@ -8,6 +8,7 @@ from commutes.network.transformers._places import Head
 from commutes.network.transformers._positions import Meaning, TokenPosition, token_position
 from commutes.network.transformers._pretrained import pretrained, save_pretrained
 from commutes.network.transformers._prompt import Prompt, Tokens
+from commutes.network.transformers._reread import reread
 from commutes.network.transformers._sequences import answered, language_examples
 from commutes.network.transformers._template import Template, template
 from commutes.network.transformers._tokenizers import character_tokenizer, word_tokenizer
@@ -31,6 +32,7 @@ __all__ = [
     "language",
     "language_examples",
     "pretrained",
+    "reread",
     "save_pretrained",
     "template",
     "token_position",

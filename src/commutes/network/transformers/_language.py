@@ -19,7 +19,7 @@ from commutes.network.transformers._continuation import Continuation
 from commutes.network.transformers._joins import Joins
 from commutes.network.transformers._names import NAMES
 from commutes.network.transformers._places import Head, head_count, hook_of, is_name, named_place
-from commutes.network.transformers._positions import Meaning, token_position
+from commutes.network.transformers._positions import Meaning, TokenPosition, token_position
 from commutes.network.transformers._prompt import Prompt, Tokens, tokenised
 from commutes.network.transformers._template import Template, template, with_slots
 from commutes.network.transformers._version import check_version
@@ -129,6 +129,16 @@ class Language:
                 fix="choose the head of a module by part=",
             )
         return asked
+
+    def again(self, place: Place) -> Place:
+        """The place with positions in words meant of these prompts, whichever they were said of."""
+        meant = {
+            name: token_position(self.prompt, position.spec)
+            for name in ("position", "source_position")
+            if isinstance(position := getattr(place, name), TokenPosition)
+            and position.prompt is not self.prompt
+        }
+        return replace(place, **meant) if meant else place
 
     def positions(
         self, place: Place, base: Position | Meaning | None, source: Position | Meaning | None
