@@ -30,7 +30,7 @@ from provenance import ROOT, dumped, library_hash, provenance, say
 
 from commutes.evaluation import RANDOM, bench
 from commutes.report import CATALOGUE
-from commutes.robustness import CHECKS, Report, challenge
+from commutes.robustness import CHECKS, Report, Shift, challenge
 from commutes.testing.zoo import FAMILIES, Member, Told, as_fitted, members
 from commutes.training import Settings
 
@@ -116,6 +116,9 @@ def challenged(member: Member, told: Told, config: Config, *, refitted: bool) ->
         level=LEVEL,
         refits=REFITS if refitted else 0,
         controls=CONTROLS if refitted else 0,
+        shifts=[Shift(name, distribution=found) for name, found in member.shifts.items()],
+        # What is planted or compiled is right on every input; what was trained nearly so.
+        every_input=member.family != "trained",
         seed=member.seed,
     )
 

@@ -83,6 +83,11 @@ STATISTICS: dict[str, Statistic] = {
         "what reads beyond what patches, of the worst variable", "unused",
         lambda f: max(one["gap"]["value"] for one in f["variables"].values()), least=False,
     ),
+    "E1": Statistic("IIA of the worst cell on the worst shift", "target", lambda f: f["rate"]),
+    "E2": Statistic(
+        "random pairs that hold, of the worst swapped set", "target",
+        lambda f: 1 - max(one["rate"] for one in f["random"].values()),
+    ),
     "E3": Statistic(
         "pairs that one fit edits and another reads, in the worst case", "cross_swap",
         lambda f: f["worst"]["rate"]["rate"],

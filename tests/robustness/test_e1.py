@@ -388,9 +388,9 @@ def test_another_template_of_a_language_model():
     from tests.network.transformers.models import network
 
     algorithm = Algorithm("sum of two digits")
-    algorithm.inputs("a b", domain=range(5))
-    algorithm.add("copy", "b", f=lambda b: b, domain=range(5))
-    algorithm.add("total", "a", "copy", f=lambda a, b: a + b, domain=range(9), output=True)
+    algorithm.inputs("a b", domain=range(3))
+    algorithm.add("copy", "b", f=lambda b: b, domain=range(3))
+    algorithm.add("total", "a", "copy", f=lambda a, b: a + b, domain=range(5), output=True)
     own = network("gpt2")
     where = Coordinates(own.site("block_output", layer=0, position="{b}"))
     claim = Alignment(algorithm, {algorithm["copy"]: where[:4]})
@@ -691,18 +691,8 @@ def test_a_mean_over_shifts_lets_a_gate_pass():
     found = E1(declared(case, *harmless, Shift("free", distribution=member.shifts["any shades"])))
     worst = [one["worst"]["rate"] for one in found.figures["shifts"]]
     assert worst[:2] == [1, 1]
-    overall = [
-        part.hits.mean() for one in found_travels(case, *harmless, member=member) for part in one.parts
-    ]
-    assert np.mean(overall) >= case.thresholds.target
+    assert np.mean([one["overall"] for one in found.figures["shifts"]]) >= case.thresholds.target
     assert found.answer is NO
-
-
-def found_travels(case, *shifts, member):
-    free = Shift("free", distribution=member.shifts["any shades"])
-    case = declared(case, *shifts, free)
-    rungs = rungs_of(case.declared.shifts, case.alignment, case.test)
-    return [travelled(case, rung, number) for number, rung in enumerate(rungs)]
 
 
 def mixed(member, share: float) -> Distribution:

@@ -53,6 +53,14 @@ WRONG_VARIANTS: dict[str, tuple[str, ...]] = {
     "D1": (f"{HERE}/test_d1.py::test_a_part_that_is_only_written_within_lets_an_illusion_pass",),
     "D2": (f"{HERE}/test_d2.py::test_the_ratio_on_pairs_that_are_not_controlled_refutes_the_truth",),
     "D6": (f"{HERE}/test_d6.py::test_reading_measured_where_it_was_fitted_takes_memory_for_reading",),
+    "E1": (
+        f"{HERE}/test_e1.py::test_a_mean_over_shifts_lets_a_gate_pass",
+        f"{HERE}/test_e1.py::test_a_shift_on_which_the_network_fails_counted_lets_a_shortcut_pass",
+    ),
+    "E2": (
+        f"{HERE}/test_e2.py::test_the_lower_bound_instead_of_the_upper_lets_a_shortcut_pass",
+        f"{HERE}/test_e2.py::test_the_mean_over_variables_instead_of_the_worst_lets_one_of_them_fail",
+    ),
     "E3": (
         f"{HERE}/test_e3.py::test_the_overlap_instead_of_the_cross_swap_refuses_the_truth",
         f"{HERE}/test_e3.py::test_a_fit_that_reads_what_it_edited_itself_lets_an_illusion_pass",

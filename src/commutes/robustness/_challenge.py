@@ -133,6 +133,7 @@ def challenge(
             alignment, train, select, test,
             settings=settings, refits=refits, controls=controls, rivals=len(declared.rivals),
             variants=len(declared.variants), networks=len(declared.networks),
+            shifts=len(shifts),
         ),
     )  # fmt: skip
     if progress is not None:

@@ -8,20 +8,20 @@ from itertools import combinations
 
 import numpy as np
 import torch
-from scipy.stats import chi2
 
 from commutes.algorithm import Algorithm, Columns, Finite
 from commutes.counterfactuals import Counterfactuals, Distribution, Swap, given_pairs, input_sampler
 from commutes.network import Inputs
 from commutes.robustness._rungs import Rung, SwapNames, own_distribution, plain_columns
+from commutes.stats import apart
 
 # Pairs that are drawn of each of two distributions to tell them apart, and the error rate over all comparisons: a
 # shift must be shown to change something.
 PROBED, SURE = 2048, 0.01
 
-# Kinds of input that came up less often are counted together, as the test on counts asks; and numbers are cut into
-# so many parts.
-_RARE, _PARTS = 10, 8
+# A stratum and answer that one of the two has so often, and the other never, is a difference; and numbers are cut
+# into so many parts.
+_OFTEN, _PARTS = 10, 8
 
 
 @dataclass(frozen=True)
@@ -107,7 +107,7 @@ def _of_pairs(
     theirs = _drawn(known, algorithm, distribution, swaps, seed + 1)
     cells = _cells([ours, theirs])
     counts = np.stack([np.bincount(cell, minlength=max(map(np.max, cells)) + 1) for cell in cells])
-    one_sided = counts[:, (counts == 0).any(axis=0) & (counts >= _RARE).any(axis=0)].sum(axis=1) / PROBED
+    one_sided = counts[:, (counts == 0).any(axis=0) & (counts >= _OFTEN).any(axis=0)].sum(axis=1) / PROBED
     if one_sided.any():
         return Changed("the strata and answers that there are", float(one_sided.max()))
     rows = [_first(cell, counts.min(axis=0)) for cell in cells]
@@ -158,7 +158,7 @@ def _compared(
     algorithm: Algorithm, columns: tuple[Columns, Columns], rows: list[np.ndarray], role: str
 ) -> Iterator[tuple[Changed, float]]:
     """Differences with their p-values, of the variables that have values and of every two of them."""
-    labels = np.repeat([0, 1], [len(own) for own in rows])
+    cut = [len(rows[0])]
     coded = {}
     for v in algorithm.variables:
         both = np.concatenate([found[v.name][own] for found, own in zip(columns, rows, strict=True)])
@@ -170,29 +170,15 @@ def _compared(
             several = flat.shape[1] > 1
             coded |= {f"{v.name}[{i}]" if several else v.name: _cut(part) for i, part in enumerate(flat.T)}
     for name, column in coded.items():
-        yield _difference(column, labels, f"{name} of {role}")
+        found = apart(*np.split(column, cut))
+        yield Changed(f"{name} of {role}", found.distance), found.p
     finite = [v.name for v in algorithm.variables if v.name in coded]
     for one, other in combinations(finite, 2):
         joint = coded[one] * (int(coded[other].max()) + 1) + coded[other]
-        yield _difference(joint, labels, f"{one} with {other} of {role}")
+        found = apart(*np.split(joint, cut))
+        yield Changed(f"{one} with {other} of {role}", found.distance), found.p
 
 
 def _cut(numbers: np.ndarray) -> np.ndarray:
     bounds = np.quantile(numbers, np.arange(1, _PARTS) / _PARTS)
     return np.searchsorted(bounds, numbers)
-
-
-def _difference(codes: np.ndarray, labels: np.ndarray, what: str) -> tuple[Changed, float]:
-    """Total variation between the two samples, and the p-value of the chi-squared test that they are of one kind."""
-    place = np.unique(codes, return_inverse=True)[1].reshape(-1)
-    counts = np.stack([np.bincount(place[labels == i], minlength=int(place.max()) + 1) for i in (0, 1)])
-    rare = counts.sum(axis=0) < _RARE
-    counts = np.concatenate([counts[:, ~rare], counts[:, rare].sum(axis=1, keepdims=True)], axis=1)
-    counts = counts[:, counts.sum(axis=0) > 0].astype(np.float64)
-    totals = counts.sum(axis=1, keepdims=True)
-    if counts.shape[1] < 2 or not totals.all():
-        return Changed(what, 0.0), 1.0
-    expected = totals * counts.sum(axis=0) / counts.sum()
-    statistic = float(((counts - expected) ** 2 / expected).sum())
-    distance = float(np.abs(counts[0] / totals[0] - counts[1] / totals[1]).sum() / 2)
-    return Changed(what, distance), float(chi2.sf(statistic, counts.shape[1] - 1))

@@ -33,6 +33,7 @@ def planned(
     rivals: int = 0,
     variants: int = 0,
     networks: int = 0,
+    shifts: int = 0,
 ) -> dict[str, int]:
     """Inputs that the network will be run on, about, by check of the catalogue.
 
@@ -49,6 +50,7 @@ def planned(
         rivals: Rival algorithms that were declared, beside which some are made.
         variants: Other positions and templates.
         networks: Other trained networks.
+        shifts: Declared ones, each with as many pairs as the test and their inputs.
     """
     fit = 0 if train is None else _fit(settings, train, select)
     each = len(test) + (fit if _learnt(alignment) else 0)
@@ -59,6 +61,7 @@ def planned(
     # A rival is fitted where the claim was not, too; without pairs to fit on it is not even measured.
     known["E5"] = 0 if train is None else (rivals + MADE) * (fit + len(test))
     times = {"A7": 1 + variants}
+    known["E1"] = 3 * shifts * len(test)
     return {
         entry.id: known.get(entry.id, times.get(entry.id, 1) * entry.effort * len(test))
         for entry in CATALOGUE

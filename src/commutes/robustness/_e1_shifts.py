@@ -151,5 +151,6 @@ def _figures(
         "counted": len(answers),
         "tests": share,
         "worst": worst,
+        "rate": min((cell.rate.rate for one in found if one.counts for cell in one.cells), default=None),
         "shifts": rungs,
     }

@@ -95,6 +95,11 @@ def _complete(case: Case) -> Outcome:
     n, failed = len(hits), len(missed)
     words = f"{failed:,} of all {n:,} pairs fail" if failed else f"none of all {n:,} pairs fails"
     figures = {
+        "most": 0.0,
+        "random": {
+            swap.label: rate(~hits[pairs.swap == i], census=True).as_dict()
+            for i, swap in enumerate(pairs.swaps)
+        },
         "every_input": True,
         "all_pairs": _count(hits),
         "search": None,

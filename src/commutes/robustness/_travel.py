@@ -229,6 +229,7 @@ class Travelled:
             "pairs": sum(len(part.pairs) for part in self.parts),
             "left_out": {"inputs": self.left_out, "share": self.share},
             "accuracy": self.accuracy.as_dict(),
+            "overall": float(np.concatenate([part.hits for part in self.parts]).mean()),
             "worst": None
             if cell is None
             else {"swap": cell.swap, "stratum": cell.stratum, "rate": cell.rate.rate},

@@ -10,14 +10,17 @@ from commutes.stats._means import mean_of_pairs
 from commutes.stats._multiplicity import holm, monte_carlo_p
 from commutes.stats._planning import pairs_to_pass
 from commutes.stats._rate import Rate, lower_bound, rate, show, upper_bound
+from commutes.stats._two_samples import Apart, apart
 from commutes.stats._weighted import weighted_share
 from commutes.stats._weighted_gap import weighted_gap
 
 __all__ = [
     "Answer",
+    "Apart",
     "Bounded",
     "Interval",
     "Rate",
+    "apart",
     "clopper_pearson",
     "dyadic_variance",
     "gap",
