@@ -93,7 +93,7 @@ def test_planted_claims_are_answered_as_told(name, number, seed):
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("seed", [4, 5])
+@pytest.mark.parametrize("seed", [4])
 @pytest.mark.parametrize(("name", "number"), told_about("E1"))
 def test_all_planted_claims_are_answered_as_told(name, number, seed):
     member = linear(name, seed=seed)

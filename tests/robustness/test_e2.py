@@ -11,7 +11,6 @@ import torch
 
 import commutes as cm
 from commutes import Network, census, challenge, counterfactuals, one_source, replay
-from commutes.counterfactuals import given_pairs
 from commutes.errors import DataError
 from commutes.evaluation import bench
 from commutes.report import plain
@@ -39,7 +38,7 @@ def caught():
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("seed", [4, 5])
+@pytest.mark.parametrize("seed", [5])
 @pytest.mark.parametrize("name", LINEAR)
 def test_planted_claims_on_every_input_are_answered_as_told(name, seed):
     member = linear(name, seed=seed)
@@ -280,18 +279,6 @@ def test_pairs_of_several_variables_replay_with_their_own_or_one_source():
             assert again.swap == pairs.swaps[0].label
             sources = [tuple(inputs.values()) for inputs in again.sources.values()]
             assert (sources[0] == sources[1]) or len(pairs.swaps[0].slots) == 2
-
-
-def test_given_pairs_are_labelled_as_drawn_ones_are():
-    algorithm = equality(4)
-    pairs = counterfactuals(algorithm, 200, swap=["left", {"left", "right"}], seed=3)
-    members = np.where(pairs.members < 0, 0, pairs.members)
-    roles = [{v: c[members[:, i]] for v, c in pairs.inputs.items()} for i in range(members.shape[1])]
-    again = given_pairs(algorithm, pairs.swaps, pairs.swap, roles[0], roles[1:])
-    for name in ("expected", "stratum", "strata", "base_answer", "effective"):
-        np.testing.assert_array_equal(getattr(again, name), getattr(pairs, name))
-    np.testing.assert_array_equal(again.ids[again.base], pairs.ids[pairs.base])
-    np.testing.assert_array_equal(again.source < 0, pairs.source < 0)
 
 
 def message(pair, claim) -> str:
