@@ -79,6 +79,10 @@ STATISTICS: dict[str, Statistic] = {
         lambda f: max((one["ratio"]["value"] for one in f["by_variable"].values() if one["ratio"]), default=math.nan),
         least=False,
     ),
+    "D3": Statistic(
+        "edited states far beyond natural ones, in the worst swapped set", "unnatural",
+        lambda f: max(one["excess"]["value"] for one in f["by_set"].values()), least=False,
+    ),
     "D6": Statistic(
         "what reads beyond what patches, of the worst variable", "unused",
         lambda f: max(one["gap"]["value"] for one in f["variables"].values()), least=False,

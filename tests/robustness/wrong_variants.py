@@ -52,6 +52,10 @@ WRONG_VARIANTS: dict[str, tuple[str, ...]] = {
     ),
     "D1": (f"{HERE}/test_d1.py::test_a_part_that_is_only_written_within_lets_an_illusion_pass",),
     "D2": (f"{HERE}/test_d2.py::test_the_ratio_on_pairs_that_are_not_controlled_refutes_the_truth",),
+    "D3": (
+        f"{HERE}/test_d3.py::test_the_full_space_flags_the_truth",
+        f"{HERE}/test_d3.py::test_natural_states_of_other_values_flag_the_truth_about_a_rare_value",
+    ),
     "D6": (f"{HERE}/test_d6.py::test_reading_measured_where_it_was_fitted_takes_memory_for_reading",),
     "E1": (
         f"{HERE}/test_e1.py::test_a_mean_over_shifts_lets_a_gate_pass",

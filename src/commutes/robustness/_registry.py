@@ -19,6 +19,7 @@ from commutes.robustness._c8_necessity import necessity
 from commutes.robustness._case import Check
 from commutes.robustness._d1_row_space import row_space
 from commutes.robustness._d2_whole_component import whole_component
+from commutes.robustness._d3_natural import natural_to_readers
 from commutes.robustness._d6_probe_and_patch import probe_and_patch
 from commutes.robustness._e1_shifts import shifts
 from commutes.robustness._e2_counterexamples import counterexamples
@@ -34,6 +35,7 @@ CHECKS: dict[str, Check] = {
     "A6": held_out,
     "C1": cause_and_isolation,
     "D6": probe_and_patch,
+    "D3": natural_to_readers,
     "A4": margin,
     "C8": necessity,
     "D1": row_space,

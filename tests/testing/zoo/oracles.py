@@ -128,6 +128,28 @@ def undividable(bench: Bench) -> bool:
     return read == 1 or idle or bench.states.shape[1] - read < moving
 
 
+def seen_nowhere(bench: Bench) -> dict[str, tuple[float, float]]:
+    """Per variable, of swaps that change it: how far what the next layer reads moves, and in how many it becomes new.
+
+    New is what lies further from every natural reading than a quarter of how far these lie apart.
+    """
+    weight = bench.layers[bench.site + 1][0].weight.detach().double()
+    reader, writer = bench.maps
+    natural = torch.unique((bench.states.double() @ weight.T * 1e4).round() / 1e4, dim=0)
+    apart = torch.cdist(natural, natural).max()
+    found = {}
+    for name in reader:
+        changed = bench.pairs.swapped(name) & (bench.pairs.base_value(name) != bench.pairs.source_value(name))
+        base, source = (
+            bench.states[torch.from_numpy(i[changed])] for i in (bench.pairs.base, bench.pairs.source[:, 0])
+        )
+        moved = ((source - base) @ reader[name] @ writer[name].T).double() @ weight.T
+        edited = base.double() @ weight.T + moved
+        new = torch.cdist(edited, natural).min(dim=1).values > 0.25 * apart
+        found[name] = float(moved.norm(dim=1).mean() / apart), float(new.double().mean())
+    return found
+
+
 def decoder(bench: Bench, name: str) -> tuple[np.ndarray, torch.Tensor]:
     """The values of a variable, and the mean of its coordinates over the clean states of each."""
     reader, _ = bench.maps

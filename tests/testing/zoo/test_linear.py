@@ -21,6 +21,7 @@ from tests.testing.zoo.oracles import (
     margin_outside,
     powerless,
     reads_but_does_not_patch,
+    seen_nowhere,
     undividable,
     unread_share,
 )
@@ -116,6 +117,20 @@ def test_what_is_unread_is_as_told(name, number):
     if ideal is not Answer.VACUOUS:
         # All of the claim about one of two variables: half of the effective pairs.
         assert lost == (pytest.approx(0.5, abs=0.05) if ideal is NO else 0)
+
+
+@claims("D3")
+def test_what_readers_see_of_edits_is_as_told(name, number):
+    found = told_bench(name, number)
+    ideal, seen = found.told.ideal["D3"], seen_nowhere(found).values()
+    if ideal is YES:
+        assert all(moved > 0.1 and new == 0 for moved, new in seen)
+    elif ideal is NO:
+        assert max(new for _, new in seen) == 1
+    else:
+        # Nothing of it is seen, nearly all of the site is, or what is seen beside it would say the old value.
+        read, _ = unread_share(found)
+        assert min(moved for moved, _ in seen) < 1e-4 or name in ("backup", "redundant") or read >= 8
 
 
 @claims("D4")

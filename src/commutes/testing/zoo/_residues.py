@@ -15,7 +15,7 @@ from commutes.testing.zoo._plan import MISSED, WORKS, Plan, Sketch, Task
 from commutes.testing.zoo._wiring import Layer, Terms, passing
 
 YES = Answer.SUPPORTED
-HELD = {"A1": YES, **WORKS, "C3": YES, "D1": YES, "D2": YES, "D4": YES, "D6": YES, "E1": YES}
+HELD = {"A1": YES, **WORKS, "C3": YES, "D1": YES, "D2": YES, "D3": YES, "D4": YES, "D6": YES, "E1": YES}
 WRONG = {"A1": YES, **MISSED, "C3": YES}
 """Nothing outside matters, but what is inside is something else."""
 Groups = tuple[tuple[str, str], tuple[str, str]]
@@ -104,7 +104,8 @@ def many_values(modulus: int) -> Plan:
     crossed = {"first": one_hot["second"], "second": one_hot["first"]}
     # Units above the site that are resampled one by one leave no value whole: the construction does not decide D4.
     # Nearly all of the site is read: what is not has no room for a second set of values.
-    ideal = {check: answer for check, answer in HELD.items() if check != "D4"} | {"D1": Answer.VACUOUS}
+    ideal = {check: answer for check, answer in HELD.items() if check != "D4"}
+    ideal |= dict.fromkeys(("D1", "D3"), Answer.VACUOUS)
     first, second = _added(modulus, GROUPED)
     found = {f"{name} is {r}": _indicator(name, r) for name in VARIABLES for r in range(modulus)}
     rows: Layer = {

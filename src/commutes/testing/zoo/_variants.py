@@ -27,7 +27,7 @@ from commutes.testing.zoo._wiring import Layer, Terms, passing
 YES, NO, VACUOUS = Answer.SUPPORTED, Answer.REFUTED, Answer.VACUOUS
 LEFT, RIGHT = {"left": 1.0}, {"right": 1.0}
 UPPER = (DISTANCES, BITS)
-HELD = {"A1": YES, **WORKS, "C3": YES, "D1": YES, "D2": YES, "D4": YES, "D6": YES, "E1": YES}
+HELD = {"A1": YES, **WORKS, "C3": YES, "D1": YES, "D2": YES, "D3": YES, "D4": YES, "D6": YES, "E1": YES}
 """What a right claim deserves wherever nothing takes a check's power away."""
 ALONE = {"C2": VACUOUS}
 """What a claim about one variable deserves."""
@@ -104,7 +104,7 @@ def inert(symbols: int) -> Plan:
     wrong = {"left": ({"copy": 1.0},), "right": (RIGHT,)}
     return Plan(
         UPPER, found, separate(), LOGITS,
-        (right_claim(), Sketch("copy", "decoy", "inert copy", wrong, {**UNREAD, "D1": VACUOUS})),
+        (right_claim(), Sketch("copy", "decoy", "inert copy", wrong, {**UNREAD, "D1": VACUOUS, "D3": VACUOUS})),
     )  # fmt: skip
 
 
@@ -115,7 +115,7 @@ def _illusion(symbols: int, after: tuple[Layer, Layer, Layer], d1: Answer) -> Pl
     told = Sketch(
         "copy and dormant direction", "decoy", "illusion", wrong,
         # Taken whole, what lies outside moves left and the dormant coordinate against each other: C3 sees nothing.
-        {"A1": YES, **WORKS, "C3": YES, "D1": d1, "D2": YES, "D4": NO, "D6": YES},
+        {"A1": YES, **WORKS, "C3": YES, "D1": d1, "D2": YES, "D3": YES if d1 is VACUOUS else NO, "D4": NO, "D6": YES},
     )  # fmt: skip
     # The same readers: where they have no room for the wrong claim's parts they have none for the right one's.
     true = right_claim(ideal={**HELD, "D1": VACUOUS if d1 is VACUOUS else YES})
@@ -201,7 +201,7 @@ def nonlinear(symbols: int) -> Plan:
     }
     both = Sketch(
         "two bits", "right", "", {"left": ({"code": 1.0}, {"w is dark": 1.0}), "right": (RIGHT,)},
-        {"A1": YES, **WORKS, "C3": YES, "D1": YES, "D2": YES, "D4": VACUOUS, "E1": YES},
+        {"A1": YES, **WORKS, "C3": YES, "D1": YES, "D2": YES, "D3": YES, "D4": VACUOUS, "E1": YES},
     )  # fmt: skip
     one = Sketch(
         "one bit", "partial", "nonlinear code", {"left": ({"code": 1.0},), "right": (RIGHT,)}, {**MISSED, "C3": NO}
@@ -219,7 +219,7 @@ def backup(symbols: int) -> Plan:
     return Plan(
         UPPER, found, (first, second, verdict({"on": 1.0, "instead": 1.0}, RIGHT)), LOGITS,
         (
-            right_claim(({"signed": 1.0},)),
+            right_claim(({"signed": 1.0},), {**HELD, "D3": VACUOUS}),
             Sketch("copy", "decoy", "backup", wrong, {"A1": YES, **UNREAD}),
         ),
     )  # fmt: skip
