@@ -186,7 +186,7 @@ def test_some_decoys_pass_every_stratum_and_each_is_caught_elsewhere():
     }
     assert passing == {
         ("clean", "all but right"): set(),
-        ("illusion", "copy and dormant direction"): {"D1", "D4"},
+        ("illusion", "copy and dormant direction"): {"D1", "D3", "D4"},
         ("illusion, rank-one reader", "copy and dormant direction"): {"D4"},
         ("shortcut", "shades"): {"E1", "E2"},
         ("gate open in the data", "behind the gate"): {"E1"},
