@@ -85,7 +85,7 @@ def test_of_undivided_data_what_the_fit_or_the_selection_saw_is_left_out():
     )
 
 
-def test_a_complete_domain_is_swapped_completely_where_that_is_no_more_than_a_census(monkeypatch):
+def test_a_complete_domain_is_swapped_completely_where_that_is_not_too_much(monkeypatch):
     algorithm, _, claim = exact(2)
     case = case_of(claim, census(algorithm))
     found = C2(case)
@@ -93,12 +93,26 @@ def test_a_complete_domain_is_swapped_completely_where_that_is_no_more_than_a_ce
     assert one["complete"]
     assert one["n"] == 16**3
     assert found.figures["lower"] == found.figures["upper"] == 1
+    # Beyond, pairs are drawn; the inputs are no sample, however few they are, and the pairs are independent.
     monkeypatch.setattr(module, "COMPLETE", 16**3 - 1)
-    algorithm, _, claim = exact(3)
-    found = C2(case_of(claim, census(algorithm)))
+    found = C2(case)
     (one,) = found.figures["sets"].values()
-    assert not one["complete"]
-    assert 0 < found.figures["lower"] < 1
+    assert (one["complete"], one["n"]) == (False, 512)
+    assert {rate["method"] for rate in one["strata"].values()} == {"disjoint"}
+    assert found.answer is Answer.SUPPORTED
+    assert found.sentence.endswith("; 512 pairs of the complete domain")
+    wrong = neurons(claim.network, algorithm, left=[1], right=[0])
+    assert C2(case_of(wrong, census(algorithm))).answer is Answer.REFUTED
+
+
+def test_a_stratum_that_hardly_ever_comes_up_may_be_missing(monkeypatch):
+    case = told_case("clean", "true")
+    pairs = module._drawn(case, case.alignment.variables, 0, 0)
+    label, stratum = pairs.swaps[0].label, "b=0 s1=1 s2=0"
+    rest = pairs.subset(np.nonzero(pairs.stratum != pairs.strata.index(stratum))[0])
+    assert module._measured(case, rest).few == [f"{label} · {stratum}"]
+    rare = replace(rest, weights={**rest.weights, (label, stratum): 0.0005})
+    assert module._measured(case, rare).few == []
 
 
 # Sets

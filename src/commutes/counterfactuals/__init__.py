@@ -6,7 +6,7 @@ import sys
 from types import ModuleType
 from typing import Any
 
-from commutes.counterfactuals._census import LARGEST_CENSUS, census
+from commutes.counterfactuals._census import census
 from commutes.counterfactuals._coverage import Coverage, Share, best_constant
 from commutes.counterfactuals._design import Design, Distribution, check_distribution
 from commutes.counterfactuals._fresh import Fresh, drawn_without, input_sampler
@@ -22,7 +22,6 @@ from commutes.counterfactuals._within import belongs, controlled_within, swapped
 
 __all__ = [
     "GATED",
-    "LARGEST_CENSUS",
     "Counterfactuals",
     "Coverage",
     "Design",

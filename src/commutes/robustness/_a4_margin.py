@@ -15,7 +15,7 @@ from commutes.engine import BUDGET
 from commutes.evaluation import answer_scores, clean_logits, fed_alike
 from commutes.network import Inputs
 from commutes.robustness._case import ALPHA, Case, Outcome, pairs_needed
-from commutes.robustness._worst import Part, Worst, highest, weakest
+from commutes.robustness._worst import Part, Worst, highest, some, weakest
 from commutes.stats import Answer, gate, show
 
 # What counts as recovered; and of which gaps too little can be recovered to say how much it was.
@@ -182,7 +182,7 @@ def _judged(case: Case, effective: np.ndarray, nearest: Nearest, found: _Measure
         "seed": case.seed,
         "sets": {one.name: one.record() for one in sets},
     }
-    reason = "more than a fifth of the effective pairs had to be left out: " + "; ".join(thin)
+    reason = "more than a fifth of the effective pairs had to be left out: " + some(thin)
     if not parts:
         return replace(_vacuous(reason), figures=beside, forward_passes=found.passes)
 

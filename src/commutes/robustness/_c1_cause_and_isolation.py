@@ -6,7 +6,7 @@ import numpy as np
 
 from commutes.algorithm import Finite
 from commutes.robustness._case import ALPHA, Case, Outcome, pairs_needed
-from commutes.robustness._worst import Part, Worst, lowest, weakest
+from commutes.robustness._worst import Part, Worst, lowest, some, weakest
 from commutes.stats import Answer, gate, show
 
 # More rates than this are in the figures, and only the smallest in the sentence.
@@ -27,7 +27,7 @@ def cause_and_isolation(case: Case) -> Outcome:
         reason = "the output is a number: agreement within a tolerance is no IIA"
         return Outcome(Answer.VACUOUS, "cause and isolation were not told apart", reason=reason)
     parts, lacking = _parts(case)
-    reason = "; ".join(lacking)
+    reason = some(lacking)
     if not parts:
         return Outcome(Answer.VACUOUS, "cause and isolation were not told apart", reason=reason)
 

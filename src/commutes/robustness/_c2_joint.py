@@ -9,19 +9,21 @@ from typing import Any
 import numpy as np
 
 from commutes.algorithm import Finite, Variable
-from commutes.counterfactuals import LARGEST_CENSUS, Counterfactuals, census, swapped_within
+from commutes.counterfactuals import GATED, Counterfactuals, best_constant, census, swapped_within
 from commutes.errors import DataError
-from commutes.evaluation import bench, cell_rows, is_effective, is_gated, not_excluded
+from commutes.evaluation import bench, cell_rows, is_effective, is_gated
 from commutes.robustness._case import ALPHA, Case, Outcome, pairs_needed
-from commutes.robustness._worst import Part, Worst, lowest, weakest
+from commutes.robustness._worst import Part, Worst, lowest, some, weakest
 from commutes.stats import Answer, gate, show
 
 # Sets that are tried; of more variables so many are drawn.
 MOST = 16
-# Pairs of complete domains over all sets; a set that would go beyond is sampled.
-COMPLETE = 4 * LARGEST_CENSUS
+# Pairs of all sets together of which a complete domain is run completely; sets beyond are sampled.
+COMPLETE = 200_000
 # Pairs per stratum, a few above the fewest that can be gated, and the most strata that a set has.
 EACH, STRATA = 64, 8
+# A stratum of less weight may be missing: it hardly ever comes up, and few pairs of it can be found.
+RARE = 1e-3
 
 
 @dataclass(frozen=True, eq=False)
@@ -32,7 +34,7 @@ class _Joint:
     parts: list[Part]
     """Its gated strata."""
     few: list[str]
-    """Strata in which the answer must change, that are possible and have too few pairs or inputs."""
+    """Strata in which the answer must change, that are not rare and have too few pairs or inputs."""
 
     def record(self) -> dict[str, Any]:
         """Plain values."""
@@ -77,7 +79,7 @@ def joint(case: Case) -> Outcome:
     }
     passes = sum(len(one.pairs) + len(one.pairs.ids) for one in found.values())
     if not found:
-        reasons = "; ".join(f"{label}: {why}" for label, why in out.items())
+        reasons = some([f"{label}: {why}" for label, why in out.items()])
         return _vacuous(f"no set can be tested: {reasons}")
     return _judged(case, found, figures, passes)
 
@@ -106,12 +108,10 @@ def _drawn(case: Case, variables: tuple[Variable, ...], number: int, room: int) 
     """Pairs that swap these at once, or why they would say nothing."""
     test = case.test
     try:
-        if test.complete and (test.algorithm.input_count or 0) ** (1 + len(variables)) <= min(
-            room, LARGEST_CENSUS
-        ):
+        if test.complete and (test.algorithm.input_count or 0) ** (1 + len(variables)) <= room:
             pairs = census(test.algorithm, swap=[set(variables)])
         else:
-            n = max(len(test) // len(test.swaps), EACH * STRATA)
+            n = EACH * STRATA if test.complete else max(len(test) // len(test.swaps), EACH * STRATA)
             seed = int(np.random.default_rng([case.seed, 32, number]).integers(2**31))
             pairs = swapped_within(test, variables, n, seed=seed)
     except DataError as error:
@@ -123,21 +123,44 @@ def _drawn(case: Case, variables: tuple[Variable, ...], number: int, room: int) 
         if not len(kept):
             return "the fit or the selection has seen inputs of all pairs"
         pairs = pairs.subset(kept)
-    open_rivals = not_excluded(pairs, case.thresholds.target)[pairs.swaps[0].label]
-    gated = any(is_gated(pairs, rows) for *_, rows in cell_rows(pairs))
-    return f"no gated stratum excludes {', '.join(open_rivals)}" if gated and open_rivals else pairs
+    if _few(case, pairs):
+        return pairs
+    strata = [rows for *_, rows in cell_rows(pairs) if _enough(case, pairs, rows)]
+    rivals = _not_excluded(pairs, strata, case.thresholds.target)
+    return f"no gated stratum excludes {', '.join(rivals)}" if rivals else pairs
+
+
+def _few(case: Case, pairs: Counterfactuals) -> list[str]:
+    """Strata in which the answer must change, that are not rare and have too few pairs or inputs."""
+    return [
+        f"{label} · {stratum}"
+        for label, stratum, rows in cell_rows(pairs)
+        if is_effective(stratum) and pairs.weights[label, stratum] >= RARE and not _enough(case, pairs, rows)
+    ]
+
+
+def _enough(case: Case, pairs: Counterfactuals, rows: np.ndarray) -> bool:
+    """Whether a stratum can be gated. Of a complete domain the inputs are no sample, however few there are."""
+    return len(rows) >= (1 if pairs.complete else GATED) if case.test.complete else is_gated(pairs, rows)
+
+
+def _not_excluded(pairs: Counterfactuals, strata: list[np.ndarray], target: float) -> list[str]:
+    """Trivial rivals that reach the target on all these strata."""
+    rivals = {"do nothing": ~pairs.effective, "best constant": best_constant(pairs)}
+    for slot in range(pairs.source.shape[1]):
+        rivals[f"whole source {slot + 1}"] = pairs.expected == pairs.source_answer[:, slot]
+    return [name for name, hits in rivals.items() if all(hits[rows].mean() >= target for rows in strata)]
 
 
 def _measured(case: Case, pairs: Counterfactuals) -> _Joint:
     hits = bench(case.alignment, pairs, budget=2 * case.bench.room).hits(case.alignment.featurizers)
-    parts, few = [], []
+    parts = []
     for label, stratum, rows in cell_rows(pairs):
-        name = f"{label} · {stratum}"
-        if is_gated(pairs, rows):
-            parts.append(Part(name, hits[rows], pairs.members[rows], pairs.complete))
-        elif is_effective(stratum) and pairs.weights[label, stratum] > 0:
-            few.append(name)
-    return _Joint(pairs, parts, few)
+        if _enough(case, pairs, rows):
+            # Pairs that are drawn from a complete domain are independent draws from all of its pairs.
+            members = None if case.test.complete else pairs.members[rows]
+            parts.append(Part(f"{label} · {stratum}", hits[rows], members, pairs.complete))
+    return _Joint(pairs, parts, _few(case, pairs))
 
 
 def _judged(case: Case, found: dict[str, _Joint], figures: dict[str, Any], passes: int) -> Outcome:
@@ -160,15 +183,16 @@ def _judged(case: Case, found: dict[str, _Joint], figures: dict[str, Any], passe
         if figures["possible_sets"] <= MOST
         else f" {MOST} of {figures['possible_sets']:,} sets were drawn;"
     )
+    whose = "the complete domain" if case.test.complete else "the test part's own inputs"
     words = (
         f"worst of {reached.parts} strata of {len(found)} joint swap{'s' * (len(found) > 1)} is {reached.name}:"
         f" {reached.rate}; bounds [{show(reached.lower)}, {show(reached.upper)}], target {show(target)};{of}"
-        f" {n:,} pairs of the test part's own inputs"
+        f" {n:,} pairs of {whose}"
     )
     if few and answer is Answer.INCONCLUSIVE:
-        words += f"; possible and effective, but with too few pairs or inputs to gate: {', '.join(few)}"
+        words += f"; possible and effective, but with too few pairs or inputs to gate: {some(few, ', ')}"
     if figures["left_out"]:
-        words += "; left out: " + "; ".join(f"{label}: {why}" for label, why in figures["left_out"].items())
+        words += "; left out: " + some([f"{label}: {why}" for label, why in figures["left_out"].items()])
     complete = all(one.pairs.complete for one in found.values())
     # Sets are as large as those of the test part, so that this needs so many times more pairs there.
     each = pairs_needed(

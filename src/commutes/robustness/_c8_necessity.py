@@ -12,7 +12,7 @@ from commutes.algorithm import Finite, Variable
 from commutes.engine import Featurizer
 from commutes.evaluation import random_maps
 from commutes.robustness._case import ALPHA, Case, Outcome, pairs_needed
-from commutes.robustness._worst import Part, Worst, highest, weakest
+from commutes.robustness._worst import Part, Worst, highest, some, weakest
 from commutes.stats import Answer, gate, paired_gap, show
 
 
@@ -83,7 +83,7 @@ def necessity(case: Case) -> Outcome:
     parts = [part for one in found if one.fall > most for part in one.parts]
     figures = {"variables": {one.name: one.record() for one in found}, "most": most, "seed": case.seed}
     passes = 2 * sum(len(one.kept) for one in found)
-    reason = f"an unused copy would be within {show(most)} of it: " + "; ".join(idle)
+    reason = f"an unused copy would be within {show(most)} of it: " + some(idle)
     if not parts:
         return Outcome(Answer.VACUOUS, reason, figures, reason=reason, forward_passes=passes)
 

@@ -21,8 +21,8 @@ class Part:
     name: str
     hits: np.ndarray
     """# shape: (n,) bool"""
-    members: np.ndarray
-    """The inputs of each pair, -1 where absent.  # shape: (n, m)"""
+    members: np.ndarray | None
+    """The inputs of each pair, -1 where absent; None where pairs are drawn independently.  # shape: (n, m)"""
     complete: bool = False
     """Whether these are all the pairs of a domain."""
 
@@ -97,3 +97,13 @@ def of_all(parts: Sequence[T], gated: Callable[[T, float], Answer], alpha: float
         return Answer.REFUTED
     supported = all(gated(part, alpha) is Answer.SUPPORTED for part in parts)
     return Answer.SUPPORTED if supported else Answer.INCONCLUSIVE
+
+
+def some(words: Sequence[str], between: str = "; ", most: int = 4) -> str:
+    """The first ones, and how many more there are.
+
+    >>> some(["a", "b", "c"], ", ", 2)
+    'a, b, and 1 more'
+    """
+    more = [f"and {len(words) - most:,} more"] if len(words) > most else []
+    return between.join([*words[:most], *more])
