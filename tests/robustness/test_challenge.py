@@ -74,14 +74,14 @@ def test_the_record_is_a_report_and_the_card_says_what_was_done(report):
 
 def test_checks_that_did_not_run_say_why(report, case):
     reasons = {c["id"]: (c["answer"], c["reason"]) for c in report.record()["checks"]}
-    assert reasons["C1"] == ("not run", "this version does not have the check")
+    assert reasons["B4"] == ("not run", "this version does not have the check")
     behaves = quick(case, level="R1")
     assert list(behaves.answers) == ["A3", "A1"]
     assert (behaves.level, behaves.exit_status()) == ("R1", 0)
     assert behaves.exit_status("R2") == 4
     reasons = {c["id"]: (c["answer"], c["reason"]) for c in behaves.record()["checks"]}
     assert reasons["A2"] == ("not run", "R1 was sought, which does not need it")
-    assert reasons["C1"][1] == "this version does not have the check"
+    assert reasons["B4"][1] == "this version does not have the check"
     assert quick(case, level="R0").answers == {}
 
 
@@ -139,7 +139,7 @@ def test_progress_is_told(case):
     told = []
     quick(case, progress=lambda stage, step, steps, figures: told.append((stage, step, steps)))
     stages = list(dict.fromkeys(stage for stage, *_ in told))
-    assert stages == ["checks", "untrained networks", "control tasks"]
+    assert stages == ["forward passes", "checks", "untrained networks", "control tasks"]
     assert [(a, b) for s, a, b in told if s == "checks"] == [(i, 8) for i in range(1, 9)]
 
 
