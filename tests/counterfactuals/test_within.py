@@ -6,7 +6,14 @@ import numpy as np
 import pytest
 
 from commutes.algorithm import Algorithm, vectors
-from commutes.counterfactuals import Distribution, belongs, census, controlled_within, counterfactuals
+from commutes.counterfactuals import (
+    Distribution,
+    belongs,
+    census,
+    controlled_within,
+    counterfactuals,
+    swapped_within,
+)
 from commutes.errors import DataError
 
 
@@ -73,3 +80,26 @@ def test_what_is_held_can_be_said_and_mistakes_are_refused(equality: Algorithm) 
         controlled_within(train, "left", 0, seed=0)
     with pytest.raises(DataError, match="nonsense"):
         controlled_within(train, "left", 10, hold=["nonsense"], seed=0)
+
+
+def test_joint_swaps_are_of_the_same_part_each_variable_from_a_source_of_its_own(equality: Algorithm) -> None:
+    train, test = counterfactuals(equality, 2000, seed=4).split(train=0.7, test=0.3)
+    found = swapped_within(test, ["right", "left"], 400, seed=7)
+    assert [swap.label for swap in found.swaps] == ["left+right"]
+    assert (len(found), found.part) == (400, "test")
+    assert belongs(test, found.input_ids).all()
+    assert not belongs(train, found.input_ids).any()
+    assert (found.source[:, 0] != found.source[:, 1]).all()
+    wanted = found.source_value("left") == found.source_value("right")
+    assert np.array_equal(found.expected == 1, wanted)
+    again, other = (swapped_within(test, ["left", "right"], 400, seed=seed) for seed in (7, 8))
+    assert np.array_equal(found.ids, again.ids)
+    assert not np.array_equal(found.ids, other.ids)
+
+
+def test_joint_swaps_may_be_drawn_from_a_census_and_never_of_what_is_not_there(boolean: Algorithm) -> None:
+    found = swapped_within(census(boolean, swap=[{"p"}]), ["p", "q"], 100, seed=0)
+    assert not found.complete
+    assert found.swaps[0].label == "p+q"
+    with pytest.raises(DataError, match="no variable 'r' to swap"):
+        swapped_within(found, ["p", "r"], 100, seed=0)
