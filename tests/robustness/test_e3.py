@@ -41,7 +41,8 @@ def refit_of(alignment: Alignment, case: Case) -> Refit:
 
 def found(case: Case, *alignments: Alignment) -> Case:
     """The same case, with refits that found the maps of these, in turn, and five of them."""
-    refits = [refit_of(alignments[i % len(alignments)], case) for i in range(5)]
+    each = [refit_of(alignment, case) for alignment in alignments]
+    refits = [each[i % len(each)] for i in range(5)]
     return replace(case, reseeded=lambda: refits)
 
 
@@ -55,6 +56,7 @@ def learnt() -> Case:
     return replace(case_of(claim, test, train=train, select=select), settings=ENOUGH, reseeded=again)
 
 
+@cache
 def zoo_case(name: str, told: int = 0) -> tuple[Case, list[Alignment]]:
     """A claim of the zoo as if it had been fitted, and all that is told of its network."""
     member = linear(name, seed=1)
@@ -100,6 +102,7 @@ def test_the_cost_is_that_of_the_fits_and_of_every_ordered_pair(learnt):
     assert E3(learnt).forward_passes == fitted + 36 * int(pairs.effective.sum()) + 7 * 2 * 64
 
 
+@pytest.mark.slow
 def test_fits_that_fail_are_not_left_out():
     """Too few steps: another seed may find something else, and the sentence says which fit fails by itself."""
     small = planted(10)
@@ -155,6 +158,7 @@ def test_a_few_pairs_decide_nothing(learnt):
     assert found.n_to_decide > 32
 
 
+@pytest.mark.slow
 def test_computed_maps_are_computed_again(learnt):
     small = planted(10)
     train, _, test = small.parts
@@ -174,7 +178,10 @@ def test_computed_maps_are_computed_again(learnt):
     assert answer.sentence == "the closed form gives no map again"
 
 
-@pytest.mark.parametrize(("name", "decoy"), [("inert copy", 1), ("illusion", 1), ("clean", 2)])
+@pytest.mark.parametrize(
+    ("name", "decoy"),
+    [("inert copy", 1), ("illusion", 1), pytest.param("clean", 2, marks=pytest.mark.slow)],
+)
 def test_a_decoy_is_refuted_by_fits_of_the_truth(name, decoy):
     case, told = zoo_case(name)
     answer = E3(found(replace(case, alignment=told[decoy]), told[0]))
@@ -184,6 +191,7 @@ def test_a_decoy_is_refuted_by_fits_of_the_truth(name, decoy):
     assert 0 in (answer.figures["worst"]["edited"], answer.figures["worst"]["read"])
 
 
+@pytest.mark.slow
 def test_a_claim_of_two_directions_may_be_fitted_in_any_basis_of_them():
     case, told = zoo_case("nonlinear code")
     assert E3(found(case, told[0])).answer is Answer.SUPPORTED
