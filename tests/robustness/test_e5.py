@@ -127,11 +127,11 @@ def test_the_regrouped_claim_is_refuted_and_its_rival_survives():
     assert corrected({"E5": found})["E5"].answer is Answer.REFUTED
 
 
-LONG = Settings(steps=120, lr=0.02, batch=128, starts=2, every=40)
+LONG = Settings(steps=100, lr=0.03, batch=96, starts=1, every=25)
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("seed", [1, 2])
+@pytest.mark.parametrize("seed", [1])
 @pytest.mark.parametrize("arm", arms(), ids=lambda arm: f"{arm.task}, {arm.name}")
 def test_every_arm_keeps_its_own_algorithm_and_refutes_the_other(arm, seed):
     one = member(arm.task, arm.name, seed)
