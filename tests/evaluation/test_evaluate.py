@@ -493,6 +493,30 @@ def test_numbers_beyond_the_tolerance_miss():
     assert np.array_equal(found.hits, ~off)
 
 
+def test_answers_of_several_numbers_agree_where_all_of_them_do():
+    from commutes import Algorithm, Space
+
+    algorithm = Algorithm("sum and first")
+    a, b = algorithm.inputs("a b", domain=range(5))
+    algorithm.add("first", a, f=lambda a: a, domain=range(5))
+    pairs_of = Space("two numbers", lambda rng, n: rng.random((n, 2)), lambda _: True, width=2, tolerance=0.1)
+    algorithm.add(
+        "both", "first", b, f=lambda first, b: (float(first + b), float(first)), domain=pairs_of, output=True
+    )
+    network = Network(
+        Sum(0.5),
+        encode=lambda v: torch.from_numpy(np.stack([v["a"], v["b"]], axis=1).astype(np.float32)),
+        decode=lambda logits: [(float(x), 3.0) for x in logits[:, 0]],
+    )
+    claim = Alignment(algorithm.check(), {algorithm["first"]: Coordinates(network.site("site"))[0]})
+    pairs = census(algorithm)
+    found = evaluate(claim, pairs)
+    # The second number is right where the source's a is 3, and there the first is off by a half.
+    assert found.hits.shape == (len(pairs),)
+    assert not found.hits.any()
+    assert found.self_checks["whole swap of what is read"].rate == 1.0
+
+
 def test_the_floors_of_numbers_are_agreement_as_well():
     claim = number_claim(0.0, 1.0)
     pairs = census(claim.algorithm)

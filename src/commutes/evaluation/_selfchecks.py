@@ -172,7 +172,7 @@ def whole_swap(bench: Bench) -> Rate | None:
     edit = SiteEdit(plan[site], every, sources, mask, (table,))
     with torch.no_grad():
         answered = bench.answers.decode(interchange(network, rows.args, rows.kwargs, [edit]))
-    return rate(answered == bench.clean[source.numpy()])
+    return rate(bench.answers.match(answered, bench.clean[source.numpy()]))
 
 
 def _read_path(network: Network) -> str | None:
