@@ -46,8 +46,8 @@ def page(result: Mapping[str, Any]) -> str:
         "|---|--:|--:|---|",
         *(measures(row) for row in rows),
         "",
-        "A mean of 100 triples says little of the second network. The number that comes with its file, .297, lies among "
-        "such means, and is not the mean over all triples.",
+        "A mean of 100 triples says little of the second network. The number that comes with its file, .297, "
+        "lies among such means, and is not the mean over all triples.",
         "",
         "## The rivals",
         "",
@@ -64,8 +64,8 @@ def page(result: Mapping[str, Any]) -> str:
         f"*The pizza* is supported where the lower bound of R² is above {show(gates['pizza'])} and refuted "
         "where the upper one is below it; *the clock* is supported where the upper bound of R² is below "
         f"{show(gates['clock'])} and refuted where the lower one is above it. The thresholds were set after a "
-        "first look at both kinds of evidence on these two networks, and no number is near one. Bounds are one-sided at "
-        ".05, of a bootstrap, and brackets are its 95 % intervals.",
+        "first look at both kinds of evidence on these two networks, and no number is near one. Bounds are "
+        "one-sided at .05, of a bootstrap, and brackets are its 95 % intervals.",
         "",
         "### By regression on held-out inputs",
         "",
