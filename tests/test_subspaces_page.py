@@ -25,7 +25,8 @@ def names() -> dict[str, Any]:
 def test_the_example_finds_what_is_there(names: dict[str, Any]) -> None:
     assert names["iia"].overall.rate > 0.99
     assert names["iia"].floors["random subspace"].rate < 0.6
-    assert names["notes"]["suggested_size"] == 1
+    assert names["notes"]["spectrum"][0] > 10 * names["notes"]["spectrum"][1]
+    assert names["sized"].size == 1
 
 
 def test_the_verbs_do_what_the_comments_say(names: dict[str, Any]) -> None:

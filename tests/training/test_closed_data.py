@@ -254,7 +254,7 @@ def test_a_wide_site_is_worked_on_in_its_principal_components(family: Family) ->
     assert cm.evaluate(alignment, test).overall.rate > 0.99
 
 
-def test_a_scatter_wider_than_its_suggestion_can_look_at_is_reduced_for_it() -> None:
+def test_a_wide_site_is_reduced_where_its_states_are_few() -> None:
     generator = torch.Generator().manual_seed(0)
     network = cm.Network(
         nn.Sequential(nn.Linear(4, 260), nn.Tanh(), nn.Linear(260, 2)).requires_grad_(False),
@@ -273,7 +273,6 @@ def test_a_scatter_wider_than_its_suggestion_can_look_at_is_reduced_for_it() -> 
     assert alignment.history["maps"][0]["components"] is not None
     whole = cm.closed_form(cm.Alignment(algorithm, {algorithm["left"]: hidden[:1]}), pairs, seed=0)
     assert whole.history["maps"][0]["components"] is None
-    assert notes(whole)["above_null"] >= 0
 
 
 @pytest.mark.gpu

@@ -7,6 +7,7 @@ from commutes.training._iit import Trained, train_network
 from commutes.training._iit_rest import Rest, left_open, rest_of, way_around
 from commutes.training._iit_settings import IIT
 from commutes.training._iit_strictness import Strictness, donors, strictness
+from commutes.training._size import Sized, smallest_size
 from commutes.training._summary import summary
 
 __all__ = [
@@ -16,6 +17,7 @@ __all__ = [
     "Progress",
     "Rest",
     "Settings",
+    "Sized",
     "Strictness",
     "Trained",
     "closed_form",
@@ -25,6 +27,7 @@ __all__ = [
     "fit_many",
     "left_open",
     "rest_of",
+    "smallest_size",
     "strictness",
     "summary",
     "train_network",

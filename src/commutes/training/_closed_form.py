@@ -73,8 +73,7 @@ def closed_form(
         seed: Of everything that is drawn. The same seed gives the same bits, whatever the order of the variables.
 
     Returns:
-        A fitted alignment. `history` has, per map and variable, the spectrum, what was found and completed, and for
-        the contrast a suggested number of dimensions (`choose_size`), for the selection split to confirm.
+        A fitted alignment. `history` has, per map and variable, the spectrum and what was found and completed.
 
     Raises:
         FitError: No learnt map, a family without a closed form, a constant variable, or states that do not allow it.

@@ -17,7 +17,7 @@ from commutes.features import HeldPairs, Moments, gradients, moments, principal
 from commutes.features._spectra import Map
 from commutes.training._closed_data import Activations, Flips, Nuisance, flips_of, held_of, seeded
 
-__all__ = ["SAMPLED", "WIDE", "Material"]
+__all__ = ["Material"]
 
 SIZE = 1_024
 """Controlled pairs, and as many that hold the variable: four for each of 256 coordinates."""

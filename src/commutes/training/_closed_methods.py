@@ -16,7 +16,6 @@ from commutes.features import (
     Subspace,
     active_subspace,
     attribution,
-    choose_size,
     contrast,
     difference_of_means,
     lda,
@@ -25,12 +24,10 @@ from commutes.features import (
     orthonormal,
     pca,
     pca_of_differences,
-    principal,
     products,
 )
 from commutes.features._spectra import rounding
-from commutes.training._closed_data import seeded
-from commutes.training._closed_material import SAMPLED, WIDE, Material
+from commutes.training._closed_material import Material
 
 __all__ = ["BLIND", "BY_VARIABLE", "METHODS", "Found", "Method"]
 
@@ -48,8 +45,6 @@ Method = Literal[
 
 METHODS: tuple[Method, ...] = get_args(Method)
 """Every closed form."""
-NULLS = 20
-"""Shuffles behind the suggested number of dimensions."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -123,21 +118,7 @@ def _contrast(data: Material, variable: Variable, k: int) -> Found:
     # Beyond the rank of what changes with the variable the eigenvectors are arbitrary.
     rank = max(int((whole.values > 1e-9 * whole.values[0]).sum()), 1)
     notes = {"pairs": len(flips), "held_pairs": len(holds), "recombined": data.held(variable)[1]}
-    notes |= _held_names(data, variable) | _suggested(data, variable, flips, holds, labels)
-    return Found(whole.subspace(min(k, rank)), whole.values, notes)
-
-
-def _suggested(
-    data: Material, variable: Variable, flips: torch.Tensor, holds: torch.Tensor, labels: np.ndarray | None
-) -> dict[str, Any]:
-    """How many dimensions the spectrum suggests; a scatter wider than that is looked at by its leading components."""
-    if flips.shape[-1] > WIDE:
-        both = torch.cat([flips, holds])
-        axes = principal(both[:: -(-len(both) // SAMPLED)], WIDE)
-        flips, holds = flips @ axes, holds @ axes
-    seed = seeded(data.seed, 4, data.number(variable))
-    chosen = choose_size(flips, holds, labels=labels, draws=NULLS, seed=seed, map=data.map)
-    return {"suggested_size": chosen.k, "above_null": chosen.above}
+    return Found(whole.subspace(min(k, rank)), whole.values, notes | _held_names(data, variable))
 
 
 def _pca(data: Material, k: int) -> Found:

@@ -29,11 +29,7 @@ class Selection:
     ) -> None:
         same = all(m.pairs is p for m, p in zip(fitted.members, pairs, strict=True))
         self.cohort = fitted if same else cohort(alignments, pairs, budget=budget)
-        self.rows: list[list[np.ndarray]] = []
-        for one in pairs:
-            cells = [rows for *_, rows in cell_rows(one) if len(rows)]
-            # A cell of a few pairs is no ground for a choice, unless there is no other.
-            self.rows.append([rows for rows in cells if is_gated(one, rows)] or cells)
+        self.rows = [cells_of(one) for one in pairs]
 
     def scores(
         self, raws: Sequence[torch.Tensor], starts: int, *, progress: float | None = None
@@ -43,8 +39,17 @@ class Selection:
         Members are chosen by the sum of the two: the worst is what is claimed, the mean tells ties apart.
         """
         found = self.cohort.hits(raws, starts, progress)
-        return np.array([self._score(member // starts, hits) for member, hits in enumerate(found)])
+        return np.array([score(self.rows[member // starts], hits) for member, hits in enumerate(found)])
 
-    def _score(self, claim: int, hits: np.ndarray) -> tuple[float, float]:
-        rates = [float(hits[rows].mean()) for rows in self.rows[claim]]
-        return min(rates), sum(rates) / len(rates)
+
+def cells_of(pairs: Counterfactuals) -> list[np.ndarray]:
+    """Rows of the cells by which something is chosen."""
+    cells = [rows for *_, rows in cell_rows(pairs) if len(rows)]
+    # A cell of a few pairs is no ground for a choice, unless there is no other.
+    return [rows for rows in cells if is_gated(pairs, rows)] or cells
+
+
+def score(cells: Sequence[np.ndarray], hits: np.ndarray) -> tuple[float, float]:
+    """Worst cell and mean over cells."""
+    rates = [float(hits[rows].mean()) for rows in cells]
+    return min(rates), sum(rates) / len(rates)

@@ -1,0 +1,186 @@
+"""How many dimensions does a variable need? What two rules say on networks of which it is known.
+
+The truth is of the construction: the number of dimensions in which the told directions of a right claim move over the
+inputs. Copies that always move together are one dimension, c values of which each has its direction are c - 1.
+
+spectrum    `choose_size`: the largest drop of the contrast's spectrum against a permutation null
+selection   `smallest_size`: the fewest dimensions with which a fit does as well as with more, on other inputs
+
+python bench/choice_of_k.py --out docs/choice_of_k.json     everything, on one core
+python bench/choice_of_k.py --only "clean" "sort"           some networks, printed
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+import time
+from collections.abc import Iterator
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+os.environ.setdefault("OMP_NUM_THREADS", "1")
+
+import torch
+from provenance import dumped, library_hash, provenance, say
+
+import commutes as cm
+from commutes.engine import capture
+from commutes.errors import CommutesError
+from commutes.features import Subspace, choose_size
+from commutes.network import Network, Site
+from commutes.testing import zoo
+from commutes.testing.compiler import compile_program, program
+from commutes.training import Settings, smallest_size
+from commutes.training._closed_data import Activations, seeded
+from commutes.training._closed_material import Material
+
+COMMAND = "python bench/choice_of_k.py --out docs/choice_of_k.json"
+LINEAR = (
+    ("clean", 4), ("clean, joint reader", 4), ("redundant", 4), ("gate", 4), ("entangled", 4), ("nonlinear code", 4),
+    ("many values in one number", 4), ("many values", 4), ("many values", 6),
+)  # fmt: skip
+PROGRAMS = (
+    ("duplicate", 5, ("seen_1", "again_1")),
+    ("sort", 5, ("place_0", "place_2")),
+    ("addition", 6, ("partner_0",)),
+)
+SETTINGS = Settings(steps=300, lr=1e-2, batch=128, starts=3, every=50)
+PAIRS, BEYOND = 1_500, 2
+
+
+@dataclass(frozen=True, eq=False)
+class Case:
+    """A variable with the directions that are known to carry it."""
+
+    name: str
+    variable: str
+    algorithm: cm.Algorithm
+    network: Network
+    site: Site
+    told: Subspace
+    distribution: Any
+
+
+def cases() -> Iterator[Case]:
+    """All of them."""
+    for name, symbols in LINEAR:
+        member = zoo.linear(name, seed=0, symbols=symbols)
+        claim = next(
+            c.alignment
+            for c in member.claims
+            if c.truth == "right" and c.alignment.algorithm is member.algorithm
+        )
+        for variable in claim.variables:
+            yield Case(
+                name if symbols == 4 else f"{name}, {symbols} of them", variable.name, member.algorithm,
+                member.network, claim.groups[0].site, claim.subspace(variable), member.distribution,
+            )  # fmt: skip
+    for name, symbols, variables in PROGRAMS:
+        made = compile_program(program(name, symbols=symbols), rotation=0)
+        for variable in variables:
+            home = made.true_home(variable)
+            yield Case(
+                f"program {name}", variable, made.algorithm, made.network, made.site(home),
+                made.subspace(home.columns), "values",
+            )  # fmt: skip
+
+
+def truth(case: Case, pairs: cm.Counterfactuals) -> int:
+    """Dimensions in which the told directions move over the inputs of these pairs."""
+    states = capture(case.network, case.algorithm.arrays(pairs.inputs), [case.site])[case.site].flatten(0, 1)
+    read = case.told.read(states).double()
+    sizes = torch.linalg.svdvals(read - read.mean(dim=0))
+    return int((sizes > 1e-4 * sizes[0]).sum())
+
+
+def spectrum(case: Case, pairs: cm.Counterfactuals) -> dict[str, Any]:
+    """What the spectrum of the contrast suggests, and how many of its values exceed the null."""
+    features = cm.Oblique(case.site)
+    variable = case.algorithm[case.variable]
+    (group,) = cm.Alignment(case.algorithm, {variable: features[:1]}).groups
+    data = Material(
+        pairs, group, Activations(case.algorithm, case.network, [case.site]), "oblique", "all", None, 0
+    )
+    try:
+        found = choose_size(
+            data.of_flips(variable), data.of_held(variable), labels=data.flips(variable)[0].labels,
+            seed=seeded(0, 4, data.number(variable)),
+        )  # fmt: skip
+    except CommutesError as error:
+        return {"spectrum": None, "above the null": None, "why": error.what}
+    return {"spectrum": found.k, "above the null": found.above}
+
+
+def row(case: Case) -> dict[str, Any]:
+    """Both rules on one variable."""
+    begin = time.process_time()
+    variable = case.algorithm[case.variable]
+    pairs = cm.counterfactuals(
+        case.algorithm, PAIRS, swap=[{variable}], distribution=case.distribution, seed=1
+    )
+    train, select = pairs.split(train=0.6, select=0.4)
+    true = truth(case, train)
+    said: dict[str, Any] = {
+        "network": case.name,
+        "variable": case.variable,
+        "d": len(case.told.reader),
+        "truth": true,
+    }
+    said |= spectrum(case, train)
+    features = cm.Oblique(case.site)
+    sizes = range(1, min(true + BEYOND, len(case.told.reader)) + 1)
+    claims = {k: cm.Alignment(case.algorithm, {variable: features[:k]}) for k in sizes}
+    found = smallest_size(claims, train, select=select, seed=0, settings=SETTINGS)
+    scores = {str(k): [round(mean, 3), round(worst, 3)] for k, (mean, worst) in found.scores.items()}
+    said |= {"selection": found.size, "scores": scores, "n": len(select)}
+    return said | {"seconds": round(time.process_time() - begin, 1)}
+
+
+def table(rows: list[dict[str, Any]]) -> list[str]:
+    """The table of docs/subspaces.md."""
+    lines = [
+        "| network | variable | width | truth | spectrum | selection split |",
+        "|---|---|--:|--:|--:|--:|",
+    ]
+    for one in rows:
+        guess = "none" if one["spectrum"] is None else str(one["spectrum"])
+        cells = [
+            one["network"],
+            f"`{one['variable']}`",
+            str(one["d"]),
+            str(one["truth"]),
+            guess,
+            str(one["selection"]),
+        ]
+        lines.append(f"| {' | '.join(cells)} |")
+    return lines
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("--out", type=Path)
+    parser.add_argument("--only", nargs="+", help="networks whose names have one of these in them")
+    given = parser.parse_args()
+    torch.set_num_threads(1)
+    begin, code = time.process_time(), library_hash()
+    rows = []
+    for case in cases():
+        if given.only and not any(word in case.name for word in given.only):
+            continue
+        rows.append(row(case))
+        say({name: value for name, value in rows[-1].items() if name != "scores"}, rows[-1]["scores"])
+    result: dict[str, Any] = {"settings": asdict(SETTINGS), "pairs": PAIRS, "rows": rows}
+    result |= provenance(COMMAND, code, time.process_time() - begin)
+    if given.out is None:
+        print("\n".join(table(rows)))
+    else:
+        given.out.write_text(dumped(result), encoding="utf-8")
+        print("\n".join(table(rows)))
+
+
+if __name__ == "__main__":
+    main()

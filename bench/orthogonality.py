@@ -1,0 +1,405 @@
+"""An orthonormal basis by QR, by torch's orthogonal parametrisation, and by steps on the Stiefel manifold.
+
+Three ways to keep a d x k matrix orthonormal while it is fitted. They have the same starts, batches,
+schedule and Adam:
+
+QR        Q of a sign-fixed QR of a free d x k matrix (the library's)
+torch     torch.nn.utils.parametrizations.orthogonal as it is called by default: of tall matrices Householder
+          reflections behind a d x d matrix that stays
+Stiefel   the matrix itself: Adam on the gradient's tangent part, its mean carried along by projection, and after every
+          step the Q of a sign-fixed QR
+
+quality   interchange-intervention accuracy on held-out pairs at equal steps (mean over the cells of swapped set and
+          stratum), side by side on the same networks, pairs and seeds
+time      processor time of a step (64 rows: swap, loss, backward, Adam), the three of them in turn
+
+python bench/orthogonality.py --out docs/orthogonality.json     everything, and the page beside it
+python bench/orthogonality.py --smoke                           a small form of both, printed
+python bench/orthogonality.py --page --out docs/orthogonality.json   only the page again
+"""
+
+from __future__ import annotations
+
+import argparse
+import importlib.util
+import json
+import os
+import statistics
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import asdict, dataclass
+from functools import cached_property
+from pathlib import Path
+from types import ModuleType
+from typing import Any
+
+os.environ.setdefault("OMP_NUM_THREADS", "1")
+
+import numpy as np
+import torch
+from orthogonality_page import page
+from provenance import ROOT, dumped, library_hash, provenance, say
+from torch.nn.utils.parametrizations import orthogonal
+
+import commutes as cm
+from commutes.engine import BUDGET
+from commutes.features import Parametrisation, Rotation, Subspace, orthonormal
+from commutes.features._rotation import random_raw
+from commutes.network import Site
+from commutes.training import Settings
+from commutes.training._cohort import cohort
+from commutes.training._descent import rate
+from commutes.training._selection import Selection
+
+COMMAND = "python bench/orthogonality.py --out docs/orthogonality.json"
+WAYS = ("QR", "torch", "Stiefel")
+RATES = (1e-3, 1e-2)
+EQUALITY = Settings(steps=800, batch=256, every=100)
+ADDITION = Settings(steps=160, batch=64, every=20)
+
+
+@dataclass(frozen=True)
+class Config:
+    """What is compared."""
+
+    networks: tuple[int, ...] = (10, 11)
+    """Seeds of the equality networks: those on which the library's settings were chosen, too."""
+    adders: tuple[int, ...] = (0,)
+    starts: int = 4
+    equality_sizes: tuple[int, ...] = (1, 4)
+    addition_sizes: tuple[int, ...] = (1, 8)
+    equality: Settings = EQUALITY
+    addition: Settings = ADDITION
+    training: int | None = None
+    """Steps of the equality networks' own training; as it is shipped by default."""
+    widths: tuple[int, ...] = (128, 768, 2048)
+    sizes: tuple[int, ...] = (1, 16, 64)
+    rounds: int = 5
+    rows: int = 64
+
+
+SMOKE = Config(
+    (10,),
+    (),
+    2,
+    (1,),
+    (),
+    Settings(steps=20, batch=64, every=10),
+    training=50,
+    widths=(32,),
+    sizes=(1, 4),
+    rounds=2,
+)
+
+
+class Map(Parametrisation):
+    """What the three have in common: the map is the subspace with that basis."""
+
+    def map(self, solved: torch.Tensor, progress: float) -> Subspace:
+        """The same throughout the fit."""
+        return Subspace(solved, solved)
+
+
+@dataclass(frozen=True)
+class ByTorch(Map):
+    """torch's own. The d x d matrix that it keeps beside its parameter differs from start to start: both are raw."""
+
+    width: int
+    size: int
+
+    @cached_property
+    def module(self) -> torch.nn.Module:
+        """A parametrised weight."""
+        return orthogonal(torch.nn.Linear(self.size, self.width, bias=False, dtype=torch.float32))
+
+    def start(self, seed: int) -> torch.Tensor:
+        """# shape: (d, d + k)"""
+        module = self.module
+        with torch.random.fork_rng(devices=[]):
+            # What completes the basis is drawn by torch from the global generator.
+            torch.manual_seed(seed)
+            module.weight = orthonormal(random_raw(self.width, self.size, seed))
+        kept = module.parametrizations.weight  # pyright: ignore[reportAttributeAccessIssue]
+        return torch.cat([kept[0].base.detach(), kept.original.detach()], dim=1)
+
+    def solve(self, raw: torch.Tensor) -> torch.Tensor:
+        """# (n, d, d + k) -> (n, d, k)"""
+        own = self.module.parametrizations.weight[0]  # pyright: ignore[reportAttributeAccessIssue]
+        own.base = raw[..., : self.width].detach()
+        return own(raw[..., self.width :])
+
+
+@dataclass(frozen=True)
+class OnManifold(Map):
+    """The basis itself; the optimiser keeps it orthonormal."""
+
+    width: int
+    size: int
+
+    def start(self, seed: int) -> torch.Tensor:
+        """# shape: (d, k)"""
+        return orthonormal(random_raw(self.width, self.size, seed))
+
+    def solve(self, raw: torch.Tensor) -> torch.Tensor:
+        """# (n, d, k) -> (n, d, k)"""
+        return raw.clone()
+
+
+@dataclass(frozen=True, eq=False)
+class TorchRotation(Rotation):
+    """A rotation that is parametrised by torch."""
+
+    def at(self, site: Site) -> TorchRotation:
+        """Of another site."""
+        return TorchRotation(site)
+
+    def parametrisation(
+        self, width: int, coordinates: Sequence[int], columns: Sequence[Sequence[int]]
+    ) -> Parametrisation:
+        """torch's own."""
+        return ByTorch(width, len(coordinates))
+
+
+@dataclass(frozen=True, eq=False)
+class StiefelRotation(Rotation):
+    """A rotation that stays orthonormal by its steps."""
+
+    def at(self, site: Site) -> StiefelRotation:
+        """Of another site."""
+        return StiefelRotation(site)
+
+    def parametrisation(
+        self, width: int, coordinates: Sequence[int], columns: Sequence[Sequence[int]]
+    ) -> Parametrisation:
+        """The basis itself."""
+        return OnManifold(width, len(coordinates))
+
+
+FAMILIES: dict[str, type[Rotation]] = {"QR": Rotation, "torch": TorchRotation, "Stiefel": StiefelRotation}
+
+
+def tangent(basis: torch.Tensor, vector: torch.Tensor) -> torch.Tensor:
+    """The part of a matrix that lies in the Stiefel manifold's tangent space: V - E sym(EᵀV)."""
+    inner = basis.mT @ vector
+    return vector - basis @ (inner + inner.mT) / 2
+
+
+def step(
+    way: str, raws: Sequence[torch.Tensor], gradients: Sequence[torch.Tensor], adam: torch.optim.Adam
+) -> None:
+    """One step of Adam, on the manifold where that is the way."""
+    for raw, gradient in zip(raws, gradients, strict=True):
+        raw.grad = tangent(raw.detach(), gradient) if way == "Stiefel" else gradient
+    adam.step()
+    if way == "Stiefel":
+        with torch.no_grad():
+            for raw in raws:
+                raw.copy_(orthonormal(raw))
+                mean = adam.state[raw]["exp_avg"]
+                mean.copy_(tangent(raw, mean))
+
+
+@dataclass(frozen=True, eq=False)
+class Case:
+    """One network with one claim about it."""
+
+    what: str
+    network: int
+    site: Site
+    algorithm: cm.Algorithm
+    variables: tuple[str, ...]
+    train: cm.Counterfactuals
+    held_out: cm.Counterfactuals
+
+    def alignment(self, way: str, k: int) -> cm.Alignment:
+        """The variables in consecutive slices of one map."""
+        family = FAMILIES[way](self.site)
+        slices = {self.algorithm[v]: family[i * k : (i + 1) * k] for i, v in enumerate(self.variables)}
+        return cm.Alignment(self.algorithm, slices)
+
+
+def curves(way: str, case: Case, k: int, lr: float, settings: Settings, starts: int) -> list[dict[str, Any]]:
+    """Of every start the accuracy on held-out pairs as the fit goes on."""
+    claim = case.alignment(way, k)
+    members = cohort([claim], [case.train], budget=BUDGET // 2)
+    held_out = Selection(members, [claim], [case.held_out], budget=BUDGET // 2)
+    begin = np.random.default_rng([k, 0])
+    seeds = [int(s) for s in begin.integers(2**62, size=starts)]
+    raws = [
+        torch.stack([part.start(seed) for seed in seeds]).requires_grad_()
+        for part in members.members[0].parts
+    ]
+    adam = torch.optim.Adam(raws, lr=lr)
+    generator = torch.Generator().manual_seed(k)
+    spent = time.process_time()
+    found: list[list[list[float]]] = [[] for _ in seeds]
+
+    def measure(at: int) -> None:
+        nonlocal spent
+        pause = time.process_time()
+        scores = held_out.scores([raw.detach() for raw in raws], starts)
+        for curve, score in zip(found, scores, strict=True):
+            curve.append([at, round(float(score[1]), 4)])
+        spent += time.process_time() - pause
+
+    measure(0)
+    for number in range(1, settings.steps + 1):
+        adam.param_groups[0]["lr"] = rate(Settings(steps=settings.steps, lr=lr), number)
+        gradients = members.step(raws, settings.batch, starts, [generator])[1]
+        step(way, raws, gradients, adam)
+        if number % settings.every == 0:
+            measure(number)
+    seconds = time.process_time() - spent
+    where = {"what": case.what, "network": case.network, "way": way, "k": k, "lr": lr}
+    return [
+        where
+        | {
+            "start": i,
+            "n": len(case.held_out),
+            "curve": curve,
+            "ms a step": round(1e3 * seconds / settings.steps, 2),
+        }
+        for i, curve in enumerate(found)
+    ]
+
+
+def equality(config: Config) -> list[Case]:
+    """Networks of the README's kind, first hidden layer, both equalities."""
+    module = shipped("equality")
+    algorithm = module.algorithm()
+    found = []
+    for seed in config.networks:
+        steps = {} if config.training is None else {"steps": config.training}
+        network = module.train(module.network(algorithm, seed=seed), algorithm, seed=seed, **steps)
+        train, held_out = cm.counterfactuals(algorithm, 8_000, seed=seed).split(train=0.7, test=0.3)
+        site = network.site("layers.0")
+        found.append(Case("equality", seed, site, algorithm, ("left", "right"), train, held_out))
+        say(f"equality network {seed}")
+    return found
+
+
+def addition(config: Config) -> list[Case]:
+    """Small GPT-2s that add, the carry in the stream behind block 1 at two tokens together."""
+    module = shipped("addition")
+    algorithm = module.algorithm()
+    found = []
+    for seed in config.adders:
+        network = module.train(module.network(algorithm, seed=seed), algorithm, seed=seed)
+        pairs = cm.counterfactuals(algorithm, 3_000, swap=[{algorithm["carry"]}], seed=seed)
+        train, held_out = pairs.split(train=0.7, test=0.3)
+        site = network.site("block_output", layer=1, position=["last", "answer[0]"])
+        found.append(Case("addition", seed, site, algorithm, ("carry",), train, held_out))
+        say(f"addition network {seed}")
+    return found
+
+
+def shipped(name: str) -> ModuleType:
+    """A file of algorithms/."""
+    spec = importlib.util.spec_from_file_location(name, ROOT / "algorithms" / f"{name}.py")
+    assert spec is not None
+    assert spec.loader is not None
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
+
+
+def quality(config: Config) -> list[dict[str, Any]]:
+    """All rows of the comparison at equal steps."""
+    kinds = [
+        (equality(config), config.equality_sizes, config.equality),
+        (addition(config), config.addition_sizes, config.addition),
+    ]
+    rows: list[dict[str, Any]] = []
+    for cases, sizes, settings in kinds:
+        for case in cases:
+            for k in sizes:
+                for lr in RATES:
+                    for way in WAYS:
+                        rows += curves(way, case, k, lr, settings, config.starts)
+                    say(f"{case.what} {case.network}, k = {k}, lr = {lr:g}")
+    return rows
+
+
+def timed(width: int, k: int, config: Config) -> dict[str, Any]:
+    """Milliseconds of processor time of a step, each way in turn, so that whatever else runs slows all alike."""
+    generator = torch.Generator().manual_seed(0)
+    base, source, aim = (torch.randn(config.rows, width, generator=generator) for _ in range(3))
+    runs: dict[str, Callable[[], None]] = {way: stepper(way, width, k, base, source, aim) for way in WAYS}
+    taken: dict[str, list[float]] = {way: [] for way in WAYS}
+    for number in range(config.rounds + 1):
+        for way, run in runs.items():
+            begin = time.process_time()
+            run()
+            # The first step of each allocates.
+            if number:
+                taken[way].append(1e3 * (time.process_time() - begin))
+    row: dict[str, Any] = {"d": width, "k": k, "rounds": config.rounds}
+    for way, values in taken.items():
+        row[way] = {
+            "median": round(statistics.median(values), 3),
+            "least": round(min(values), 3),
+            "most": round(max(values), 3),
+        }
+    for way in WAYS[1:]:
+        ratios = [other / qr for other, qr in zip(taken[way], taken["QR"], strict=True)]
+        row[f"{way} / QR"] = [round(f(ratios), 2) for f in (min, statistics.median, max)]
+    return row
+
+
+def stepper(
+    way: str, width: int, k: int, base: torch.Tensor, source: torch.Tensor, aim: torch.Tensor
+) -> Callable[[], None]:
+    """A step of one way: swap, loss, backward, Adam. torch's is called as it is documented, by its module."""
+    start = random_raw(width, k, 1)
+    module = torch.nn.Linear(k, width, bias=False)
+    if way == "torch":
+        module = orthogonal(module)
+        with torch.random.fork_rng(devices=[]):
+            torch.manual_seed(0)
+            module.weight = orthonormal(start)
+    else:
+        module.weight.data.copy_(orthonormal(start) if way == "Stiefel" else start)
+    (raw,) = module.parameters()
+    adam = torch.optim.Adam([raw], lr=1e-3)
+
+    def run() -> None:
+        basis = orthonormal(module.weight) if way == "QR" else module.weight
+        loss = (Subspace(basis, basis).swap(base, source) - aim).square().mean()
+        (gradient,) = torch.autograd.grad(loss, [raw])
+        step(way, [raw], [gradient], adam)
+
+    return run
+
+
+def made(config: Config) -> dict[str, Any]:
+    """Everything."""
+    begin, code = time.process_time(), library_hash()
+    times = []
+    for width in config.widths:
+        for k in config.sizes:
+            times.append(timed(width, k, config))
+            say(times[-1])
+    rows = quality(config)
+    return {"config": asdict(config), "times": times, "rows": rows} | provenance(
+        COMMAND, code, time.process_time() - begin
+    )
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description="Write docs/orthogonality.json and docs/orthogonality.md.")
+    parser.add_argument("--out", type=Path, help="the JSON file; the page goes beside it")
+    parser.add_argument("--smoke", action="store_true", help="print a small form")
+    parser.add_argument("--page", action="store_true", help="only write the page of the JSON file again")
+    given = parser.parse_args()
+    torch.set_num_threads(1)
+    if given.smoke:
+        print(dumped(made(SMOKE)))
+        return
+    if not given.page:
+        given.out.write_text(dumped(made(Config())), encoding="utf-8")
+    result = json.loads(given.out.read_text(encoding="utf-8"))
+    given.out.with_suffix(".md").write_text(page(result), encoding="utf-8")
+
+
+if __name__ == "__main__":
+    main()
