@@ -63,6 +63,19 @@ def test_the_answer_hangs_on_other_units_before_and_not_after_strict_training():
     assert statistics.median(row["strictness"]["joint"]["rate"] for row in rows("joint")) >= 0.99
 
 
+def test_the_negative_control_of_the_course_is_told_as_it_was_found():
+    course = json.loads((ROOT / "docs" / "iit_course.json").read_text(encoding="utf-8"))
+    config = course["config"]
+    assert config["layer"] == "layers.1"
+    assert (config["settings"]["batch"], config["settings"]["schedule"]) == (1_028, "constant")
+    assert [row["seed"] for row in course["rows"]] == config["seeds"] == [10, 11, 12, 13]
+    found = [row["variables"]["right"]["natural"]["rate"] for row in course["rows"]]
+    hits = sum(rate <= 0.60 for rate in found)
+    page = (ROOT / "docs" / "iit.md").read_text(encoding="utf-8")
+    assert f"| at most .60 | {hits} of 4 [" in page[page.index("## Where and as the course") :]
+    assert all(row["variables"]["left"]["natural"]["rate"] >= 0.99 for row in course["rows"])
+
+
 @pytest.mark.slow
 def test_the_small_form_comes_again():
     (old,) = stored()["smoke"]["rows"]
