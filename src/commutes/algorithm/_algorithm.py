@@ -260,6 +260,20 @@ class Algorithm:
         n = row_count(inputs)
         return self._checked.run(inputs, as_do(self, do or {}, n), n, self._checked.order)
 
+    def answers_under(self, known: Mapping[str, np.ndarray], do: Mapping[Any, np.ndarray]) -> np.ndarray:
+        """The output's column under an intervention, computed from what it leaves as it is: only what lies below runs.
+
+        Args:
+            known: Clean columns of the variables that enter what lies below; others do not matter.
+            do: For variables (or their names) that are intervened on, their columns.
+        """
+        model, n = self._checked, row_count(known) if known else len(next(iter(do.values())))
+        fixed = as_do(self, do, n)
+        below = {v.name for name in fixed for v in self.descendants(name)} - fixed.keys()
+        entering = {parent for name in below for parent in model.parents[name]} - below - fixed.keys()
+        given = {name: known[name] for name in entering} | fixed
+        return model.run({}, given, n, below | given.keys())[model.output]
+
     def evaluate(self, values: Mapping[Any, Any], do: Mapping[Any, Any] | None = None) -> dict[str, Any]:
         """All variables' values for one input.
 

@@ -114,13 +114,14 @@ def respond(pool: Pool, swap: Swap, base: np.ndarray, source: np.ndarray) -> np.
         source: Rows of the pool per slot.  # shape: (A, S)
     """
     algorithm = pool.algorithm
-    inputs = {v.name: pool.columns[v.name][base] for v in algorithm.input_variables}
+    # Of many variables most lie beside what is swapped: they are known.
+    known = {v.name: pool.columns[v.name][base] for v in frontier(algorithm, swap)}
     do = {
         variable: pool.columns[variable.name][source[:, slot]]
         for slot, variables in enumerate(swap.slots)
         for variable in variables
     }
-    return answer_column(algorithm, algorithm.run(inputs, do))
+    return algorithm.answers_under(known, do)
 
 
 def _kinds(pool: Pool, variables: tuple[Variable, ...]) -> Kinds:

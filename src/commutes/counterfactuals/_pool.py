@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 from dataclasses import dataclass
 from functools import cached_property
 from typing import TYPE_CHECKING
@@ -25,6 +26,9 @@ _LARGEST_SAMPLE = 2**20
 _LARGEST_REAL_SAMPLE = 2**17
 """Fresh real vectors are never twice the same, so every row costs a call of every mechanism."""
 _WANTED_PER_GROUP = 256
+_FEW = 4
+"""Inputs per group, on average, below which groups are too many to be filled: of dozens of variables hardly any joint
+value comes twice, and twice as many inputs have twice as many."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -120,6 +124,12 @@ class Reservoir:
         """The weights of the undivided design once they are known."""
         self._pools: dict[int, Pool] = {}
 
+    def sibling(self) -> Reservoir:
+        """The same inputs for another design of the same distribution."""
+        other = copy.copy(self)
+        other.natural = None
+        return other
+
     @property
     def listed(self) -> bool:
         """Whether the domain is listed instead of sampled."""
@@ -174,7 +184,7 @@ class Reservoir:
     def _poor(self, pool: Pool) -> np.ndarray:
         """Per group whether it has too few inputs to be drawn from."""
         sizes = np.bincount(pool.group)
-        if self.distribution != "values" or len(sizes) == 1:
+        if self.distribution != "values" or len(sizes) == 1 or len(pool) < _FEW * len(sizes):
             return np.zeros(len(sizes), dtype=bool)
         return sizes < min(_WANTED_PER_GROUP, self.largest // (4 * len(sizes)))
 

@@ -50,7 +50,8 @@ def controlled_within(
         seed=check_seed(seed, "controlled_within, seed"),
         complete=False,
     )
-    return from_drawn(pairs.algorithm, design, None)
+    known = pairs._reservoir
+    return from_drawn(pairs.algorithm, design, None if known is None else known.sibling())
 
 
 def swapped_within(

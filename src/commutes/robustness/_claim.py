@@ -145,19 +145,28 @@ def _entries(path: Path) -> list[dict[str, str]]:
 
 def _variables(alignment: Alignment) -> list[dict[str, Any]]:
     found = []
-    for group in alignment.groups:
+    for group, featurizer in zip(alignment.groups, alignment.featurizers, strict=True):
         for variable, columns in group.columns.items():
             found.append(
                 {
                     "name": variable.name,
                     "site": str(group.site),
-                    "featurizer": str(group.features),
+                    "featurizer": f"{group.features}{_gates(featurizer, columns)}",
                     "coordinates": [group.coordinates[c] for c in columns],
                     "k": len(columns),
                 }
             )
     order = [v.name for v in alignment.variables]
     return sorted(found, key=lambda record: order.index(record["name"]))
+
+
+def _gates(featurizer: Featurizer, columns: Sequence[int]) -> str:
+    """How many of a variable's gates are open: with all of them a mask is a whole swap, with none it does nothing."""
+    if not isinstance(featurizer, Gated):
+        return ""
+    count = len(set(columns) & set(featurizer.open))
+    whole = {0: ": nothing is swapped", len(columns): ": all of it is swapped"}.get(count, "")
+    return f", {count} of {len(columns)} gates open{whole}"
 
 
 def _words(alignment: Alignment) -> str:

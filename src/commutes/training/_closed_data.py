@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping, Sequence, Set
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Literal
@@ -128,10 +128,12 @@ def flips_of(pairs: Counterfactuals, variable: Variable, n: int, seed: int) -> t
     below, above = algorithm.descendants(variable), algorithm.ancestors(variable)
     everything = [v for v in algorithm.variables if v is not variable and v not in below]
     held = [v for v in everything if v in algorithm.inner_variables or v not in above]
+    fewer = [v for v in held if v not in above]
+    if _fixed(algorithm, variable, set(held)):
+        return Flips(controlled_within(pairs, variable, n, hold=fewer, seed=seed), variable), _names(fewer)
     try:
         return Flips(controlled_within(pairs, variable, n, seed=seed), variable), _names(held)
     except DataError as first:
-        fewer = [v for v in held if v not in above]
         if len(fewer) == len(held):
             raise
         try:
@@ -139,6 +141,12 @@ def flips_of(pairs: Counterfactuals, variable: Variable, n: int, seed: int) -> t
         except DataError:
             raise first from None
         return Flips(found, variable), _names(fewer)
+
+
+def _fixed(algorithm: Algorithm, variable: Variable, held: Set[Variable]) -> bool:
+    """Whether the held variables fix this one by the graph alone, so that no search for pairs can help."""
+    parents = algorithm.parents(variable)
+    return bool(parents) and all(p in held or _fixed(algorithm, p, held) for p in parents)
 
 
 def held_of(

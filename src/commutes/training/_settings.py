@@ -62,7 +62,7 @@ def check_claims(
 
     Raises:
         FitError: Nothing to learn, a family of maps that is not fitted, or settings out of range.
-        DataError: Training and selection share inputs, or no pair's answer changes.
+        DataError: Training and selection share inputs, no pair's answer changes, or none changes a variable.
     """
     _check_settings(settings)
     if (
@@ -94,6 +94,29 @@ def check_claims(
                 fix="find the map in another way and give it with alignment.with_maps([...])",
             )
         check_pairs(train, None if selects is None else selects[i])
+        check_changed(alignment, train)
+
+
+def check_changed(alignment: Alignment, train: Counterfactuals) -> None:
+    """Refuse a variable whose map would stay as it began, because no pair changes the variable.
+
+    Raises:
+        DataError: Of a variable with a learnt slice no training pair has another value in the source.
+    """
+    for group in (g for g in alignment.groups if g.features.learnt):
+        for variable in group.columns:
+            rows = train.source_of(variable) >= 0
+            if (train.base_value(variable)[rows] != train.source_value(variable)[rows]).any():
+                continue
+            raise DataError(
+                "no training pair changes the variable",
+                where=variable.name,
+                got=f"{rows.sum():,} of {len(train):,} pairs swap it, for the value that it has"
+                if rows.any()
+                else f"{len(train):,} pairs, none of which swaps it",
+                expected="pairs whose source has another value of it",
+                fix="draw pairs that swap it and in which it changes, or leave it out of the alignment",
+            )
 
 
 def check_pairs(train: Counterfactuals, select: Counterfactuals | None) -> None:

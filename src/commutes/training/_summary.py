@@ -38,6 +38,7 @@ def summary(alignment: Alignment) -> str:
     lines = _tried(history["starts_told"])
     lines += [_descended(history, names, pairs), _kept(history, names, pairs)]
     lines += _saved(history["start_curves"], names)
+    lines += _gates(history.get("gates", ()))
     return "\n".join(lines)
 
 
@@ -102,6 +103,14 @@ def _saved(curves: Sequence[Curve], names: Sequence[str]) -> list[str]:
             f"{_starts(RANDOM, len(random))} came to {show(most)} after {needed:,} steps, {name} {when}: {gain}"
         )
     return lines
+
+
+def _gates(gates: Sequence[Mapping[str, Any]]) -> list[str]:
+    """How many gates a mask has open: with all of them it is a whole swap, with none it does nothing."""
+    words = {"none": ": nothing is swapped", "all": ": all of it is swapped", "some": ""}
+    return [
+        f"{one['variable']}: {one['open']} of {one['of']} gates open{words[one['gates']]}" for one in gates
+    ]
 
 
 def _starts(name: str, count: int) -> str:
