@@ -81,11 +81,11 @@ def as_the_course(course: Mapping[str, Any]) -> list[str]:
     return [
         "## Where and as the course trains it",
         "",
-        "The course's notebook reports an IIA of .53 for V2 after V1 alone was trained, of one network. It counts layers "
-        "from 0, so that what it names layer 1 is the *second* hidden layer, and trains on batches of 1,028 for 694 "
-        "passes over 10,000 pairs, Adam at 1e-3, until the loss no longer falls. "
-        f"`{course['command']}` does that ({settings['steps']:,} steps of {settings['batch']:,} pairs, a constant rate, "
-        f"the seeds on which length, batch and rate of the table above were chosen; code "
+        "The course's notebook reports an IIA of .53 for V2 after V1 alone was trained, of one network. It counts "
+        "layers from 0, so that what it names layer 1 is the *second* hidden layer, and trains on batches of 1,028 for "
+        "694 passes over 10,000 pairs, Adam at 1e-3, until the loss no longer falls. "
+        f"`{course['command']}` does that ({settings['steps']:,} steps of {settings['batch']:,} pairs, a constant "
+        "rate, the seeds on which length, batch and rate of the table above were chosen; code "
         f"{course['code']['sha256'][:16]}, {course['seconds']:,} s):",
         "",
         "| trained | seed | step | accuracy | V1 natural | V1 worst | V2 natural | V2 worst | stays jointly | by unit "
@@ -101,9 +101,10 @@ def as_the_course(course: Mapping[str, Any]) -> list[str]:
             f"<= {MOST}",
         ),
         "",
-        "The notebook's .53 was not met again: four networks do not rule it out as one of many, but it is not what this "
-        "setting usually gives. What is in units 4 to 7 without being put there is a matter of the seed in this layer as in "
-        "the first one. (Batches are drawn anew here, and there are cut once; the step is chosen on other inputs here.)",
+        "The notebook's .53 was not met again: four networks do not rule it out as one of many, but it is not what "
+        "this setting usually gives. What is in units 4 to 7 without being put there is a matter of the seed in this "
+        "layer as in the first one. (Batches are drawn anew here, and there are cut once; the step is chosen on other "
+        "inputs here.)",
     ]
 
 

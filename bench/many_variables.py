@@ -1,0 +1,230 @@
+"""Algorithms of dozens of variables, fitted jointly: what each part of the work costs as variables become more.
+
+A sentence of 2^m words is read by a tree of operators, as quantifiers, negations and verbs are in natural logic
+inference: every node combines what its two children say into one of three relations, by a table of its own in which
+every row and column has all three, so that no node can be left out. All nodes but the root are variables: 6, 14, 30 or
+62 of them. The network computes the tree level by level in one-hot codes of a random basis, so that the truth is known:
+a node needs two dimensions of its level.
+
+python bench/many_variables.py --out docs/many_variables.json     everything, on one core
+python bench/many_variables.py --words 8 16                       some sizes, printed
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import asdict, replace
+from itertools import pairwise
+from pathlib import Path
+from typing import Any
+
+os.environ.setdefault("OMP_NUM_THREADS", "1")
+
+import numpy as np
+import torch
+from provenance import dumped, library_hash, provenance, say
+from torch import nn
+
+import commutes as cm
+from commutes.network import Network
+from commutes.training import Settings, closed_form, fit_many
+
+COMMAND = "python bench/many_variables.py --out docs/many_variables.json"
+VALUES = 3
+WORDS = (8, 16, 32, 64)
+PER_VARIABLE = 300
+"""Pairs of each variable, over all parts."""
+SETTINGS = Settings(steps=300, lr=2e-2, batch=256, starts=1, every=100)
+TIMED = 40
+
+
+def tables(words: int, seed: int = 0) -> list[np.ndarray]:
+    """Of every level the operators' tables, Latin squares.  # shape of each: (nodes, 3, 3)"""
+    rng = np.random.default_rng([seed, words])
+    found = []
+    while words > 1:
+        words //= 2
+        level = []
+        for _ in range(words):
+            rows, columns, values = (rng.permutation(VALUES) for _ in range(3))
+            level.append(values[(rows[:, None] + columns[None, :]) % VALUES])
+        found.append(np.stack(level))
+    return found
+
+
+def algorithm(words: int, seed: int = 0) -> cm.Algorithm:
+    """The tree: word_0, ..., then level_0_0, ..., and the root."""
+    tree = cm.Algorithm(f"a tree over {words} words")
+    below = [f"word_{i}" for i in range(words)]
+    tree.inputs(below, domain=range(VALUES))
+    for number, level in enumerate(tables(words, seed)):
+        root = len(level) == 1
+        names = ["root"] if root else [f"level_{number}_{i}" for i in range(len(level))]
+        for i, name in enumerate(names):
+            tree.add(
+                name, *below[2 * i : 2 * i + 2], f=_operator(level[i]), domain=range(VALUES), output=root
+            )
+        below = names
+    return tree.check()
+
+
+def _operator(table: np.ndarray) -> Callable[[int, int], int]:
+    return lambda one, other: int(table[one, other])
+
+
+class Level(nn.Module):
+    """One-hot codes of the nodes below to those of this level, in a random basis of its own."""
+
+    def __init__(self, level: np.ndarray, before: torch.Tensor | None, basis: torch.Tensor) -> None:
+        super().__init__()
+        nodes = len(level)
+        table = np.zeros((nodes, VALUES, VALUES, VALUES), np.float32)
+        one, other = np.indices((VALUES, VALUES))
+        for node in range(nodes):
+            table[node, one, other, level[node]] = 1.0
+        self.table = nn.Parameter(torch.from_numpy(table))
+        self.basis = nn.Parameter(basis)
+        self.before = None if before is None else nn.Parameter(before)
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        """# shape: (n, 6 nodes) -> (n, 3 nodes)"""
+        u = x if self.before is None else x @ self.before
+        pairs = u.reshape(len(x), -1, 2, VALUES)
+        codes = torch.einsum("nia,nib,iabc->nic", pairs[:, :, 0], pairs[:, :, 1], self.table)
+        return codes.flatten(1) @ self.basis.T
+
+
+class Tree(nn.Module):
+    """The whole network; the last level's codes are the logits."""
+
+    def __init__(self, words: int, seed: int = 0) -> None:
+        super().__init__()
+        generator = torch.Generator().manual_seed(seed)
+        found = tables(words, seed)
+        bases = [torch.eye(VALUES)]
+        for level in reversed(found[:-1]):
+            size = VALUES * len(level)
+            drawn = torch.randn(size, size, generator=generator, dtype=torch.float64)
+            bases.insert(0, torch.linalg.qr(drawn).Q.float())
+        levels = [Level(found[0], None, bases[0])]
+        levels += [
+            Level(level, before, after)
+            for level, (before, after) in zip(found[1:], pairwise(bases), strict=True)
+        ]
+        self.levels = nn.ModuleList(levels)
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        """# shape: (n, 3 words) -> (n, 3)"""
+        for level in self.levels:
+            x = level(x)
+        return 8 * x
+
+
+def network(words: int, seed: int = 0) -> Network:
+    """The tree as a network with a site behind every level."""
+
+    def encode(values: Mapping[str, np.ndarray]) -> torch.Tensor:
+        codes = np.stack([values[f"word_{i}"] for i in range(words)], axis=1)
+        return nn.functional.one_hot(torch.from_numpy(codes.astype(np.int64)), VALUES).flatten(1).float()
+
+    return Network(
+        Tree(words, seed),
+        encode=encode,
+        answers=range(VALUES),
+        blocks="levels",
+        name=f"tree of {words} words",
+    )
+
+
+def claim(words: int, seed: int = 0) -> cm.Alignment:
+    """Every node but the root in two dimensions of an oblique map of its level."""
+    tree, net = algorithm(words, seed), network(words, seed)
+    slices = {}
+    for number, level in enumerate(tables(words, seed)[:-1]):
+        hidden = cm.Oblique(net.site(f"levels.{number}"))
+        for i in range(len(level)):
+            slices[tree[f"level_{number}_{i}"]] = hidden[2 * i : 2 * i + 2]
+    return cm.Alignment(tree, slices)
+
+
+def row(words: int) -> dict[str, Any]:
+    """What each part costs, in seconds of processor time, and what the joint fit reaches."""
+    found: dict[str, Any] = {"words": words, "variables": words - 2}
+    spent = time.process_time()
+
+    def done(what: str) -> None:
+        nonlocal spent
+        now = time.process_time()
+        found[what] = round(now - spent, 3)
+        spent = now
+
+    aligned = claim(words)
+    done("writing it down")
+    pairs = cm.counterfactuals(aligned.algorithm, PER_VARIABLE * (words - 2), seed=1)
+    done("drawing pairs")
+    train, select, test = pairs.split(train=0.6, select=0.2, test=0.2)
+    done("splitting")
+    for steps in (1, 1 + TIMED):
+        settings = replace(SETTINGS, steps=steps, every=steps)
+        fit_many([aligned], [train], seed=0, settings=settings)
+        done(f"{steps} steps")
+    found["ms a step"] = round(1e3 * (found.pop(f"{1 + TIMED} steps") - found["1 steps"]) / TIMED, 2)
+    found["preparing a fit"] = found.pop("1 steps")
+    (fitted,) = fit_many([aligned], [train], selects=[select], seed=0, settings=SETTINGS)
+    done("a fit")
+    measured = cm.evaluate(fitted, test)
+    done("measuring")
+    closed_form(aligned, train, method="lda", seed=0)
+    done("lda")
+    try:
+        closed_form(aligned, train, method="contrast", seed=0)
+    except cm.errors.CommutesError as error:
+        say(error.what)
+    done("contrast")
+    found["forward"] = round(1e6 * _forward(aligned.network), 1)
+    worst = min(measured.variables.values(), key=lambda rate: rate.rate)
+    found["IIA"] = {"overall": measured.overall.as_dict(), "worst variable": worst.as_dict()}
+    return found
+
+
+def _forward(net: Network) -> float:
+    """Seconds of a pair's plain forward, in batches of 256."""
+    x = torch.zeros(256, net.module.levels[0].table.shape[0] * 2 * VALUES)  # pyright: ignore
+    with torch.no_grad():
+        net.module(x)
+        begin = time.process_time()
+        for _ in range(20):
+            net.module(x)
+    return (time.process_time() - begin) / 20 / 256
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("--out", type=Path)
+    parser.add_argument("--words", type=int, nargs="+", default=WORDS)
+    given = parser.parse_args()
+    torch.set_num_threads(1)
+    begin, code = time.process_time(), library_hash()
+    # The first fit of a process loads what all later ones use.
+    row(8)
+    rows = []
+    for words in given.words:
+        rows.append(row(words))
+        say(rows[-1])
+    result: dict[str, Any] = {
+        "settings": asdict(SETTINGS),
+        "pairs of each variable": PER_VARIABLE,
+        "rows": rows,
+    }
+    result |= provenance(COMMAND, code, time.process_time() - begin)
+    if given.out is not None:
+        given.out.write_text(dumped(result), encoding="utf-8")
+
+
+if __name__ == "__main__":
+    main()
