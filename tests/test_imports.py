@@ -27,7 +27,7 @@ PURE = {
 }
 # The job stands on top of the sweep and of the challenge; it lives beside the sweep, whose store it writes. What holds
 # a finished job against itself stands there, too.
-ON_TOP = {"search._job": {"robustness"}, "search._verify": {"robustness"}}
+ON_TOP = {f"search.{name}": {"robustness"} for name in ("_job", "_verify", "_replayed", "_against")}
 
 TORCH = {"torch", "transformers", "pyvene", "safetensors.torch"}
 SLOW = {"networkx", "scipy", "pandas", "pyarrow", "matplotlib", "transformers", "pyvene", "rich", "jinja2"}

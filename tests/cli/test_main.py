@@ -12,7 +12,7 @@ from commutes.cli import _main
 from commutes.cli._status import Status, guarded
 from commutes.errors import AlgorithmError, ArtefactError, CommutesError, SpecError, StoreError
 
-COMMANDS = ("run", "challenge", "verify", "check", "show", "tree", "sites", "schema")
+COMMANDS = ("run", "challenge", "verify", "replay", "check", "show", "tree", "sites", "schema")
 
 
 def shell(command: str, cwd: Path) -> subprocess.CompletedProcess[str]:

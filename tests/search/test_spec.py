@@ -172,6 +172,8 @@ REFUSED = [
     (('file = "gate.py"', 'file = "gate.py"\nbuild = "two words"'), ("algorithm.build is not a Python name", None, None, None, None)),
     (('file = "gate.py"', 'file = "gate.py"\noptions = { at = 1979-05-27 }'), ("the option is a date", "line 7, key algorithm.options.at", None, None, "put it in quotes")),
     (('file = "gate.py"', 'file = "gate.py"\noptions = { x = [nan] }'), ("the option nan is not a finite number", "line 7, key algorithm.options.x", None, None, None)),
+    (("[fit]\n", "[challenge.shifts.far]\n[fit]\n"), ("the shift says nothing of what is shifted", "line 16, key challenge.shifts.far", None, "distribution, or one of domain, template, independent, resample (with or without a distribution)", "say what is shifted, or remove it")),
+    (("[fit]\n", "[challenge.shifts.far]\nindependent = ['a']\nresample = ['b']\n[fit]\n"), ("the shift changes several things", "line 16, key challenge.shifts.far", None, None, "declare two shifts, each with a name")),
     (("[fit]\n", "[challenge]\nlevel = 'R6'\n[fit]\n"), ("challenge.level has a value that is not known", None, '"R6"', 'one of "R0" to "R5": how far the claim is challenged', None)),
     (("[fit]\n", "[challenge]\nrefits = 4\n[fit]\n"), ("challenge.refits is out of range", None, "4", "a whole number of at least 5: refits on untrained networks", None)),
     (("[fit]\nlr = 0.05", "fit = 3"), ("unknown key data.fit", "line 16, key data.fit", None, None, "did you mean fit? otherwise remove the key")),

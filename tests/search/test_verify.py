@@ -28,7 +28,14 @@ def made(tmp_path_factory):
     (folder / "gate.py").write_text(texts["HYPOTHESIS"])
     spec = read_spec(
         folder / "and_or.toml",
-        overrides=[*QUICK, 'challenge.level="R1"', "claim.layers=[0]", "claim.sizes=[1]"],
+        overrides=[
+            *QUICK,
+            'challenge.level="R1"',
+            "claim.layers=[0]",
+            "claim.sizes=[1]",
+            "challenge.shifts.small.domain={a=[0, 1, 2, 3]}",
+            'challenge.shifts."c alone".independent=["c"]',
+        ],
     )
     run(spec, out=folder / "run")
     return folder
@@ -154,6 +161,21 @@ def test_code_is_never_loaded_from_where_a_run_folder_says(project, tmp_path, mo
     with pytest.raises(SpecError) as caught:
         again(project)
     assert caught.value.what == "the run was made with another hypothesis file than the spec names"
+
+
+def test_what_was_kept_as_a_counterexample_is_one_again(project):
+    """The network of the project is not trained: swaps of the variable go wrong."""
+    from commutes.search import replayed
+
+    folder = project / "run"
+    spec = spec_of_run(folder, given=str(project / "and_or.toml"))
+    assert replayed(spec, folder) == []
+    run(spec, out=folder, require="R4")
+    found = {one.check: one.pair for one in replayed(spec, folder)}
+    assert "E2" in found
+    assert not found["E2"].hit
+    assert str(found["E2"]).startswith("counterexample: ")
+    assert found.keys() <= {"E2", "E1, small", "E1, c alone"}
 
 
 def test_a_folder_without_a_run(tmp_path):

@@ -14,6 +14,7 @@ from commutes.cli import _output
 from commutes.cli._status import Status
 from commutes.cli.challenge import challenge
 from commutes.cli.check import check
+from commutes.cli.replay import replay
 from commutes.cli.run import run
 from commutes.cli.schema import schema
 from commutes.cli.show import show
@@ -56,7 +57,7 @@ def _app() -> typer.Typer:
         if context.invoked_subcommand is None:
             _output.say(context.get_help())
 
-    for command in (run, challenge, verify, check, show, tree, sites, schema):
+    for command in (run, challenge, verify, replay, check, show, tree, sites, schema):
         app.command(name=command.__name__)(command)
     return app
 

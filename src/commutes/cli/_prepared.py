@@ -49,7 +49,13 @@ def prepared(name: str, overrides: Sequence[str] | None) -> Prepared:
 
 
 def _prepared(spec: Spec) -> Prepared:
-    from commutes.search import build_algorithm, claimed_variables, distribution, load_hypothesis
+    from commutes.search import (
+        build_algorithm,
+        build_rivals,
+        claimed_variables,
+        distribution,
+        load_hypothesis,
+    )
 
     hypothesis = load_hypothesis(spec)
     algorithm = build_algorithm(hypothesis, spec)
@@ -59,6 +65,7 @@ def _prepared(spec: Spec) -> Prepared:
     ):
         if function is not None:
             hypothesis.function(function, where=spec.where(key))
+    build_rivals(hypothesis, spec)
     return Prepared(
         spec, hypothesis, algorithm, claimed_variables(spec, algorithm), distribution(hypothesis, spec)
     )

@@ -11,6 +11,7 @@ _HOMES: dict[str, tuple[str, ...]] = {
         "Progress",
         "build_algorithm",
         "build_network",
+        "build_rivals",
         "distribution",
         "train_network",
     ),
@@ -20,6 +21,7 @@ _HOMES: dict[str, tuple[str, ...]] = {
     "commutes.search._hypothesis": ("Hypothesis", "blamed", "load_hypothesis"),
     "commutes.search._job": ("run",),
     "commutes.search._listing": ("NamedPlace", "PromptToken", "named_places", "prompt_tokens"),
+    "commutes.search._replayed": ("Again", "replayed"),
     "commutes.search._shipped": ("find_hypothesis", "find_spec", "shipped", "shipped_folder"),
     "commutes.search._spec_of_run": ("spec_of_run",),
     "commutes.search._spec": ("Spec", "json_schema", "read_spec"),
@@ -35,6 +37,7 @@ if TYPE_CHECKING:
         Progress,
         build_algorithm,
         build_network,
+        build_rivals,
         distribution,
         train_network,
     )
@@ -44,6 +47,7 @@ if TYPE_CHECKING:
     from commutes.search._hypothesis import Hypothesis, blamed, load_hypothesis
     from commutes.search._job import run
     from commutes.search._listing import NamedPlace, PromptToken, named_places, prompt_tokens
+    from commutes.search._replayed import Again, replayed
     from commutes.search._shipped import find_hypothesis, find_spec, shipped, shipped_folder
     from commutes.search._spec import Spec, json_schema, read_spec
     from commutes.search._spec_of_run import spec_of_run
@@ -55,6 +59,7 @@ if TYPE_CHECKING:
 __all__ = [
     "RECORD",
     "SAMPLE",
+    "Again",
     "Cell",
     "Grid",
     "Hypothesis",
@@ -68,6 +73,7 @@ __all__ = [
     "blamed",
     "build_algorithm",
     "build_network",
+    "build_rivals",
     "canonical",
     "claimed_variables",
     "confined",
@@ -83,6 +89,7 @@ __all__ = [
     "plain",
     "prompt_tokens",
     "read_spec",
+    "replayed",
     "run",
     "sample_values",
     "shipped",

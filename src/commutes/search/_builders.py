@@ -16,7 +16,15 @@ if TYPE_CHECKING:
     from commutes.network import Network
     from commutes.search._spec import Spec
 
-__all__ = ["Progress", "build_algorithm", "build_network", "distribution", "train_network"]
+__all__ = [
+    "Progress",
+    "build_algorithm",
+    "build_network",
+    "build_rivals",
+    "distribution",
+    "named_distribution",
+    "train_network",
+]
 
 
 class Progress(Protocol):
@@ -101,7 +109,15 @@ def distribution(hypothesis: Hypothesis, spec: Spec) -> str | Distribution:
     Raises:
         SpecError: If there is no such distribution.
     """
-    name = spec.data.distribution
+    return named_distribution(hypothesis, spec, spec.data.distribution, "data.distribution")
+
+
+def named_distribution(hypothesis: Hypothesis, spec: Spec, name: str, key: str) -> str | Distribution:
+    """The distribution of this name, for the key of the spec that names it.
+
+    Raises:
+        SpecError: If there is none.
+    """
     if name in ("values", "inputs"):
         return name
     from commutes.counterfactuals import Distribution
@@ -114,11 +130,30 @@ def distribution(hypothesis: Hypothesis, spec: Spec) -> str | Distribution:
     close = similar(name, known)
     raise SpecError(
         f"there is no distribution {name}",
-        where=spec.where("data.distribution"),
+        where=spec.where(key),
         got=repr(name),
         expected=f"one of {', '.join(known)}",
         fix=(f"did you mean {close}? otherwise " if close else "") + f"define {name} in the hypothesis file",
     )
+
+
+def build_rivals(hypothesis: Hypothesis, spec: Spec) -> dict[str, Algorithm]:
+    """The rival algorithms that the spec names, by the names of their functions.
+
+    Raises:
+        SpecError: If a function is missing.
+        AlgorithmError: If it raises or returns something else.
+    """
+    from commutes.algorithm import Algorithm
+
+    found: dict[str, Algorithm] = {}
+    for row, name in enumerate(spec.challenge.rivals):
+        build = hypothesis.function(name, where=spec.where(f"challenge.rivals.{row}"))
+        built = _called(hypothesis, name, build, (), {})
+        if not isinstance(built, Algorithm):
+            raise _wrong_type(hypothesis, name, built, "a commutes.Algorithm")
+        found[name] = built
+    return found
 
 
 def _called(

@@ -20,7 +20,14 @@ from commutes.errors import ArtefactError
 from commutes.network import Network
 from commutes.report import exit_status
 from commutes.robustness import LEDGER, Report, Stopped, challenge, unclaimed
-from commutes.search._builders import build_algorithm, build_network, distribution, train_network
+from commutes.search._against import build_shifts
+from commutes.search._builders import (
+    build_algorithm,
+    build_network,
+    build_rivals,
+    distribution,
+    train_network,
+)
 from commutes.search._claimed import all_inputs, swap_sets
 from commutes.search._finished import finished, mark_finished
 from commutes.search._grid import grid
@@ -94,11 +101,13 @@ def _run(
     # Every place, size and position is held against the untrained network and all prompts, before the long work.
     grid(spec, algorithm, untrained, inputs=all_inputs(drawn.parts))
     store = Store.open(out, spec.identity(algorithm), notes=versions)
-    network = _trained(store, hypothesis, spec, algorithm, untrained, progress)
+    network = _trained(store, hypothesis, spec, algorithm, progress, seed=spec.seed)
     report: Report | Stopped | None = _stopped(spec, network, drawn, level, progress, reproduce)
     figures: dict[str, str] = {}
     if report is None:
-        report, figures = _challenged(spec, algorithm, network, store, drawn, level, progress, reproduce)
+        report, figures = _challenged(
+            hypothesis, spec, algorithm, network, store, drawn, level, progress, reproduce
+        )
     report.save(out, figures=figures)
     mark_finished(store, what, counted=LEDGER)
     record = report.record()
@@ -119,6 +128,7 @@ def _stopped(
 
 
 def _challenged(
+    hypothesis: Hypothesis,
     spec: Spec,
     algorithm: Algorithm,
     network: Network,
@@ -133,6 +143,10 @@ def _challenged(
     cells = sweep(store, spec, plan, drawn, progress)
     best = chosen(cells)
     selection = selection_record(spec, plan, cells, best)
+    others = [
+        _trained(store, hypothesis, spec, algorithm, progress, seed=spec.seed + number)
+        for number in range(1, 1 + (spec.challenge.networks if level == "R5" else 0))
+    ]
     report = challenge(
         aligned(spec, store, drawn, cells[best]),
         train=drawn.train,
@@ -143,6 +157,10 @@ def _challenged(
         behaviour=spec.challenge.behaviour,
         refits=spec.challenge.refits,
         controls=spec.challenge.controls,
+        rivals=build_rivals(hypothesis, spec),
+        networks=others,
+        shifts=build_shifts(hypothesis, spec),
+        every_input=spec.challenge.every_input,
         seed=spec.seed,
         selection=selection,
         ledger=store.folder,
@@ -184,23 +202,21 @@ def _trained(
     hypothesis: Hypothesis,
     spec: Spec,
     algorithm: Algorithm,
-    untrained: Network,
     progress: Told | None,
+    *,
+    seed: int,
 ) -> Network:
-    """The trained network, from the store where an earlier start of this run has trained it."""
+    """The network trained from this seed, from the store where an earlier start of this run has trained it."""
+    untrained = build_network(hypothesis, spec, algorithm, seed=seed)
     if spec.network.train is None:
         return untrained
-    what = _training(hypothesis, spec, untrained)
+    what = _training(hypothesis, untrained, seed)
     if store.has(store.key(what)):
         return _kept(store, what, untrained)
     start = time.perf_counter()
+    stage = "training the network" if seed == spec.seed else f"training another network, seed {seed}"
     trained = train_network(
-        hypothesis,
-        spec,
-        untrained,
-        algorithm,
-        seed=spec.seed,
-        progress=staged(progress, "training the network"),
+        hypothesis, spec, untrained, algorithm, seed=seed, progress=staged(progress, stage)
     )
     arrays = {k: t.detach().cpu().contiguous().numpy() for k, t in trained.module.state_dict().items()}
     record = {"fingerprint": trained.fingerprint}
@@ -210,13 +226,13 @@ def _trained(
     return _with_weights(untrained, arrays)
 
 
-def _training(hypothesis: Hypothesis, spec: Spec, untrained: Network) -> dict[str, Any]:
+def _training(hypothesis: Hypothesis, untrained: Network, seed: int) -> dict[str, Any]:
     """What decides the weights of the trained network."""
     return {
         "kind": "network",
         "hypothesis": hypothesis.sha256,
         "untrained": untrained.fingerprint,
-        "seed": spec.seed,
+        "seed": seed,
         "torch": torch.__version__,
     }
 
@@ -245,7 +261,7 @@ def rebuilt(hypothesis: Hypothesis, spec: Spec, store: Store) -> Rebuilt:
     Store.check(store.folder, spec.identity(algorithm))
     network = build_network(hypothesis, spec, algorithm, seed=spec.seed)
     if spec.network.train is not None:
-        what = _training(hypothesis, spec, network)
+        what = _training(hypothesis, network, spec.seed)
         if not store.has(store.key(what)):
             raise ArtefactError(
                 "the trained network of the run is not in its store",
