@@ -69,7 +69,17 @@ def test_what_is_left_out_has_its_default(spec_path):
             "objective": "vocabulary",
             "cohort": 12,
         },
-        "challenge": {"level": "R2", "target": 0.9, "behaviour": 0.95, "refits": 5, "controls": 3},
+        "challenge": {
+            "level": "R2",
+            "target": 0.9,
+            "behaviour": 0.95,
+            "refits": 5,
+            "controls": 3,
+            "shifts": {},
+            "every_input": False,
+            "rivals": [],
+            "networks": 0,
+        },
     }
 
 
