@@ -8,7 +8,8 @@ from functools import cache
 import numpy as np
 import pytest
 
-from commutes import Algorithm, Alignment, Coordinates, counterfactuals
+import commutes.robustness._challenge as challenge_module
+from commutes import Algorithm, Alignment, Coordinates, challenge, counterfactuals
 from commutes.features import Rotation
 from commutes.robustness import CHECKS
 from commutes.robustness import _e5_rivals as module
@@ -169,6 +170,22 @@ def test_rivals_are_made_where_none_is_declared(monkeypatch):
     assert set(seen) == {"rival algorithms"}
     again = E5(case)
     assert again.sentence == found.sentence
+
+
+@pytest.mark.usefixtures("declared_only")
+def test_a_challenge_that_seeks_r5_holds_the_claim_against_the_rivals_that_were_declared(monkeypatch):
+    monkeypatch.setattr(challenge_module, "CHECKS", {"E5": E5})
+    case = told("parity", "in pairs", 0)
+    report = challenge(
+        case.alignment, train=case.train, select=case.select, test=case.test, level="R5",
+        rivals={"regrouped": REGROUPED, "turned": turned()},
+    )  # fmt: skip
+    (check,) = [check for check in report.record()["checks"] if check["id"] == "E5"]
+    assert check["answer"] == "supported"
+    assert check["figures"]["finest survivors"] == ["the claim"]
+    assert check["figures"]["apart"] == {"turned": "it is the claim, up to a relabelling of values"}
+    assert check["figures"]["rivals"]["regrouped"]["algorithm"] == REGROUPED.fingerprint
+    assert "where they expect different answers the claim 1.000" in " ".join(str(report).split())
 
 
 # What is no rival.
