@@ -70,6 +70,10 @@ STATISTICS: dict[str, Statistic] = {
     "C8": Statistic(
         "answers kept too often, or lost too often, of the worst variable", "necessity", _necessity, least=False
     ),
+    "C9": Statistic(
+        "off-task inputs whose answer an edit changes, in the worst set", "damage",
+        lambda f: f["sets"][f["worst"]]["changed"]["rate"], least=False,
+    ),
     "D1": Statistic(
         "what the unread part adds, in the worst swapped set", "unread",
         lambda f: max(one["gap"]["value"] for one in f["by_swap"].values()), least=False,

@@ -50,6 +50,7 @@ WRONG_VARIANTS: dict[str, tuple[str, ...]] = {
         f"{HERE}/test_c8.py::test_only_too_little_as_a_failure_lets_a_claim_pass_that_breaks_what_it_should_leave",
         f"{HERE}/test_c8.py::test_sources_as_they_were_drawn_would_depend_on_the_base",
     ),
+    "C9": (f"{HERE}/test_c9.py::test_damage_among_the_algorithms_answers_alone_is_hidden",),
     "D1": (f"{HERE}/test_d1.py::test_a_part_that_is_only_written_within_lets_an_illusion_pass",),
     "D2": (f"{HERE}/test_d2.py::test_the_ratio_on_pairs_that_are_not_controlled_refutes_the_truth",),
     "D3": (

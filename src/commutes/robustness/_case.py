@@ -16,6 +16,7 @@ from commutes.counterfactuals import Counterfactuals
 from commutes.evaluation import Bench, Evaluation
 from commutes.network import Network
 from commutes.report import CATALOGUE
+from commutes.robustness._off_task import OffTask
 from commutes.robustness._refits import Procedure, Refit
 from commutes.robustness._shift import Shift
 from commutes.stats import Answer, Interval, show
@@ -99,6 +100,8 @@ class Declared:
     """Networks that were trained independently of the claim's and of each other, on which it is to hold as well."""
     shifts: tuple[Shift, ...] = ()
     """Changes of the inputs under which the claim must hold as it is (E1)."""
+    off_task: OffTask | None = None
+    """Inputs that the claim says nothing about, on which its edits must leave the answer alone (C9)."""
     every_input: bool = False
     """Whether the claim is about every input of the domain, so that one counterexample refutes it (E2)."""
 

@@ -23,6 +23,8 @@ from commutes.robustness._claim import fixed_claim, opened
 from commutes.robustness._cost import ALWAYS, Budget, beyond, check_budget, planned, told
 from commutes.robustness._declared import check_networks, check_variants
 from commutes.robustness._multiplicity import corrected
+from commutes.robustness._off_task import Given as OffTaskInputs
+from commutes.robustness._off_task import check_apart, off_task_of
 from commutes.robustness._refits import Procedure, Refit, reseeded, untrained
 from commutes.robustness._registry import CHECKS
 from commutes.robustness._report import Report, Timed
@@ -53,6 +55,8 @@ def challenge(
     networks: Sequence[Network] = (),
     replicated: float = Thresholds.replicated,
     shifts: Sequence[Shift] = (),
+    off_task: OffTaskInputs | None = None,
+    damage: float = Thresholds.damage,
     every_input: bool = False,
     selection: Mapping[str, Any] | None = None,
     ledger: Path | None = None,
@@ -83,6 +87,9 @@ def challenge(
             their owner knows.
         replicated: Share of such networks that the claim must be shown to hold on; three of three show .368.
         shifts: Changes of the inputs under which the claim must hold without another fit, at least 2 (E1).
+        off_task: Inputs that the claim says nothing about (C9): pairs of another algorithm for the same network, values
+            by name of the claim's inputs, or (another claim, its pairs), which are then edited on each other's inputs.
+        damage: Share of them whose answer an edit may change.
         every_input: Claim it of every input of the domain: one counterexample, found by chance, by going through all
             pairs or by a search, then refutes it (E2).
         selection: The record of the sweep from which the claim was chosen, for the card.
@@ -102,21 +109,24 @@ def challenge(
         target=target,
         behaviour=behaviour,
         replicated=replicated,
+        damage=damage,
         refits=refits,
         controls=controls,
         seed=seed,
     )
     check_budget(budget)
     learnt = any(group.features.learnt for group in alignment.groups)
-    thresholds = Thresholds(target=target, behaviour=behaviour, replicated=replicated)
+    thresholds = Thresholds(target=target, behaviour=behaviour, replicated=replicated, damage=damage)
     _check_data(alignment, train, select, test, learnt=learnt)
     declared = Declared(
         rivals=rivals or {},
         variants=variants or {},
         networks=tuple(networks),
         shifts=tuple(shifts),
+        off_task=off_task_of(off_task, alignment),
         every_input=every_input,
     )
+    check_apart(declared.off_task, test)
     check_variants(declared.variants, test)
     check_networks(alignment, declared.networks)
     settings = _settings(alignment) if learnt else Settings()
@@ -125,7 +135,7 @@ def challenge(
         alignment, test, thresholds, settings,
         level=level, seed=seed, refits=refits, controls=controls, rivals=declared.rivals,
         variants=declared.variants, networks=declared.networks,
-        shifts=[rung.content() for rung in moved], every_input=every_input,
+        shifts=[rung.content() for rung in moved], every_input=every_input, off_task=declared.off_task,
     )  # fmt: skip
     costs = _costs(
         level,
@@ -133,7 +143,7 @@ def challenge(
             alignment, train, select, test,
             settings=settings, refits=refits, controls=controls, rivals=len(declared.rivals),
             variants=len(declared.variants), networks=len(declared.networks),
-            shifts=len(shifts),
+            shifts=len(shifts), off_task=0 if declared.off_task is None else declared.off_task.n,
         ),
     )  # fmt: skip
     if progress is not None:
@@ -280,7 +290,15 @@ def _check_data(
 
 
 def _check_options(
-    level: str, *, target: float, behaviour: float, replicated: float, refits: int, controls: int, seed: int
+    level: str,
+    *,
+    target: float,
+    behaviour: float,
+    replicated: float,
+    damage: float,
+    refits: int,
+    controls: int,
+    seed: int,
 ) -> None:
     names = [one.name for one in LEVELS]
     if level not in names:
@@ -290,7 +308,8 @@ def _check_options(
             expected=", ".join(names),
             fix="ask for level='R2'",
         )
-    for name, share in (("target", target), ("behaviour", behaviour), ("replicated", replicated)):
+    shares = {"target": target, "behaviour": behaviour, "replicated": replicated, "damage": damage}
+    for name, share in shares.items():
         number = isinstance(share, int | float) and not isinstance(share, bool)
         if not number or not 0 < share <= 1:
             raise DataError(

@@ -21,6 +21,7 @@ from commutes.features import Gated, Latents
 from commutes.network import Network
 from commutes.report import read_bytes, write_text
 from commutes.robustness._case import Thresholds
+from commutes.robustness._off_task import OffTask
 from commutes.robustness._refits import Procedure
 from commutes.training import METHODS
 
@@ -54,6 +55,7 @@ def fixed_claim(
     networks: Sequence[Network] = (),
     shifts: Sequence[Mapping[str, Any]] = (),
     every_input: bool = False,
+    off_task: OffTask | None = None,
 ) -> Claim:
     """The claim with its hash, made from the alignment and the design of the test pairs, not from what they show."""
     content = claimed(alignment, test) | {
@@ -71,11 +73,18 @@ def fixed_claim(
         "networks": sorted(network.fingerprint for network in networks),
         **({"shifts": list(shifts)} if shifts else {}),
         **({"every_input": True} if every_input else {}),
+        **({} if off_task is None else {"off_task": off_task.content() | _other(off_task)}),
     }
     variables = tuple(_variables(alignment))
     return Claim(
         _words(alignment), variables, _scope(alignment, test, every_input), content_hash(content), content
     )
+
+
+def _other(off_task: OffTask) -> dict[str, Any]:
+    """Another claim that is to leave this one alone: its maps, and what they are said to carry."""
+    other = off_task.claim
+    return {} if other is None else {"maps": sorted(_maps_hashes(other)), "variables": _variables(other)}
 
 
 def content_hash(content: Mapping[str, Any]) -> str:

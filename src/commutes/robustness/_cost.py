@@ -10,6 +10,7 @@ from commutes.counterfactuals import Counterfactuals
 from commutes.errors import DataError
 from commutes.evaluation import DRAWS
 from commutes.report import CATALOGUE
+from commutes.robustness._off_task import MOST
 from commutes.robustness._refits import Procedure
 from commutes.robustness._rival_algorithms import MADE
 from commutes.training import ClosedForm
@@ -34,6 +35,7 @@ def planned(
     variants: int = 0,
     networks: int = 0,
     shifts: int = 0,
+    off_task: int = 0,
 ) -> dict[str, int]:
     """Inputs that the network will be run on, about, by check of the catalogue.
 
@@ -51,6 +53,7 @@ def planned(
         variants: Other positions and templates.
         networks: Other trained networks.
         shifts: Declared ones, each with as many pairs as the test and their inputs.
+        off_task: Inputs that the claim says nothing about.
     """
     fit = 0 if train is None else _fit(settings, train, select)
     each = len(test) + (fit if _learnt(alignment) else 0)
@@ -62,6 +65,7 @@ def planned(
     known["E5"] = 0 if train is None else (rivals + MADE) * (fit + len(test))
     times = {"A7": 1 + variants}
     known["E1"] = 3 * shifts * len(test)
+    known["C9"] = (1 + len(test.swaps)) * min(off_task, MOST)
     return {
         entry.id: known.get(entry.id, times.get(entry.id, 1) * entry.effort * len(test))
         for entry in CATALOGUE

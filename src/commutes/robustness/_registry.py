@@ -16,6 +16,7 @@ from commutes.robustness._c1_cause_and_isolation import cause_and_isolation
 from commutes.robustness._c2_joint import joint
 from commutes.robustness._c3_strictness import strict
 from commutes.robustness._c8_necessity import necessity
+from commutes.robustness._c9_off_task import off_task
 from commutes.robustness._case import Check
 from commutes.robustness._d1_row_space import row_space
 from commutes.robustness._d2_whole_component import whole_component
@@ -40,6 +41,7 @@ CHECKS: dict[str, Check] = {
     "C8": necessity,
     "D1": row_space,
     "D2": whole_component,
+    "C9": off_task,
     "C2": joint,
     "E1": shifts,
     "C3": strict,
