@@ -87,6 +87,11 @@ STATISTICS: dict[str, Statistic] = {
         "edited states far beyond natural ones, in the worst swapped set", "unnatural",
         lambda f: max(one["excess"]["value"] for one in f["by_set"].values()), least=False,
     ),
+    "D4": Statistic(
+        "perturbed runs in which the network follows its variables, over clean ones, for the worst variable",
+        "agreement",
+        lambda f: min(one["agreement"]["rate"] for one in f["variables"].values()) / f["clean"],
+    ),
     "D6": Statistic(
         "what reads beyond what patches, of the worst variable", "unused",
         lambda f: max(one["gap"]["value"] for one in f["variables"].values()), least=False,

@@ -44,6 +44,7 @@ WRONG_VARIANTS: dict[str, tuple[str, ...]] = {
         f"{HERE}/test_c2.py::test_all_strata_together_would_hide_one_that_fails",
     ),
     "C3": (f"{HERE}/test_c3.py::test_the_mean_over_single_units_lets_an_inert_copy_pass",),
+    "C7": (f"{HERE}/test_c7.py::test_reading_alone_would_call_an_unread_copy_redundant",),
     "C8": (
         f"{HERE}/test_c8.py::test_the_mean_accuracy_alone_lets_the_whole_space_and_another_variable_pass",
         f"{HERE}/test_c8.py::test_only_too_much_as_a_failure_lets_an_unused_copy_pass",
@@ -56,6 +57,11 @@ WRONG_VARIANTS: dict[str, tuple[str, ...]] = {
     "D3": (
         f"{HERE}/test_d3.py::test_the_full_space_flags_the_truth",
         f"{HERE}/test_d3.py::test_natural_states_of_other_values_flag_the_truth_about_a_rare_value",
+    ),
+    "D4": (
+        f"{HERE}/test_d4.py::test_all_runs_instead_of_those_in_which_a_variable_moves_let_an_inert_copy_pass",
+        f"{HERE}/test_d4.py::test_states_that_say_nothing_would_refute_the_truth_about_many_values",
+        f"{HERE}/test_d4.py::test_without_a_look_at_redundancy_one_of_two_copies_would_be_refuted",
     ),
     "D6": (f"{HERE}/test_d6.py::test_reading_measured_where_it_was_fitted_takes_memory_for_reading",),
     "E1": (

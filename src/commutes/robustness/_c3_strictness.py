@@ -9,15 +9,14 @@ import numpy as np
 import torch
 
 from commutes.algorithm import Variable
-from commutes.engine import Featurizer, Tap, observe
+from commutes.engine import Featurizer
 from commutes.errors import FitError
 from commutes.features import swap
-from commutes.network import Moment, Site
 from commutes.robustness._a9_reach import NOTHING
 from commutes.robustness._case import Case, Outcome, pairs_needed
-from commutes.robustness._resampling import Beside, Taken, taken
+from commutes.robustness._resampling import Beside, Taken, agreements, taken
 from commutes.stats import Answer, Rate, gate, show
-from commutes.training import Rest, left_open, rest_of, way_around
+from commutes.training import Rest, rest_of, way_around
 from commutes.training._iit_rest import whole
 
 # Units that are taken one by one, and inputs on which each is: they are reported, the gate is on all at once.
@@ -32,7 +31,7 @@ def strict(case: Case) -> Outcome:
 
     See Inducing Causal Structure for Interpretable Neural Networks, arXiv 2112.00826.
     """
-    least, held = case.thresholds.strictness, _agreements(case)
+    least, held = case.thresholds.strictness, agreements(case)
     try:
         rest = _rest(case)
     except FitError as error:
@@ -71,35 +70,6 @@ def strict(case: Case) -> Outcome:
         forward_passes=found.runs,
         refuted_at=lambda alpha: gate(pairs.rate(found.joint, alpha=alpha), least) is Answer.REFUTED,
     )
-
-
-def _agreements(case: Case) -> list[tuple[Variable, ...]]:
-    """For every site, what the other input must agree on.
-
-    A variable of an earlier site may be carried on by what lies outside a later one, and be read behind it: there it
-    is not held.
-    """
-    alignment = case.alignment
-    when = _order(case)
-    found = []
-    for site in alignment.sites:
-        held = [v for g in alignment.groups if when[g.site] >= when[site] for v in g.columns]
-        found.append(left_open(alignment.algorithm, held))
-    return found
-
-
-def _order(case: Case) -> dict[Site, int]:
-    """When each site is first reached in a run; places of one tensor are reached together."""
-    network, seen = case.alignment.network, []
-    one = case.bench.prepared.inputs.rows(torch.zeros(1, dtype=torch.long))
-    moments = dict.fromkeys(moment for site in case.alignment.sites for moment in site.moments)
-
-    def note(moment: Moment) -> Tap:
-        return lambda _: seen.append(moment)
-
-    with torch.no_grad():
-        observe(network, one.args, one.kwargs, taps={moment: note(moment) for moment in moments})
-    return {site: min(seen.index(moment) for moment in site.moments) for site in case.alignment.sites}
 
 
 def _among(held: Sequence[Sequence[Variable]]) -> str:

@@ -215,7 +215,9 @@ def _run(
 def _costs(level: str, passes: Mapping[str, int]) -> dict[str, int]:
     """What the checks that decide levels up to this one take, in the order in which they are run."""
     gating = {entry.id for entry in CATALOGUE if entry.level is not None and entry.level <= level}
-    return {name: passes[name] for name in CHECKS if name in gating}
+    # Whether a variable is kept elsewhere as well decides whether D4 has power: it is found on the way.
+    asked = gating | ({"C7"} if "D4" in gating else set())
+    return {name: passes[name] for name in CHECKS if name in asked}
 
 
 def _settings(alignment: Alignment) -> Procedure:

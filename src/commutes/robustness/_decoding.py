@@ -55,6 +55,19 @@ class Decoder:
         outside = torch.cdist(x, self.means).square() - torch.cdist(along, centres).square()
         return (inside + outside.clamp(min=0) / self.elsewhere**2).sqrt()
 
+    def scaled(self, x: torch.Tensor, power: int) -> torch.Tensor:
+        """Rows times the spread to a power, direction by direction.  # (n, k) -> (n, k)"""
+        along = x @ self.directions
+        rest = x - along @ self.directions.T
+        return (along * self.spread**power) @ self.directions.T + rest * self.elsewhere**power
+
+    @property
+    def apart(self) -> float:
+        """The distance of the two nearest means."""
+        gaps = self.distances(self.means)
+        others = gaps[~torch.eye(len(gaps), dtype=torch.bool)]
+        return float(others.min()) if len(others) else 0.0
+
     def decode(self, coordinates: torch.Tensor) -> np.ndarray:
         """The code of the nearest mean.  # (n, k) -> (n,)"""
         return self.codes[self.distances(coordinates).argmin(dim=1).numpy()]
@@ -100,6 +113,24 @@ class Decoding:
     """Which of them is asked about each input of the test part.  # shape: (m,)"""
     on: str
     """What they were fitted on, in words."""
+
+    def distances(self, coordinates: torch.Tensor, inputs: np.ndarray) -> np.ndarray:
+        """How far each state is from the nearest mean and from the next; infinitely where there is one value only.
+
+        Args:
+            coordinates: Of states that stand for inputs of the test part.  # shape: (n, k)
+            inputs: Which.  # shape: (n,)
+
+        Returns:
+            Shape (n, 2).
+        """
+        found = np.full((len(inputs), 2), np.inf)
+        for number, one in enumerate(self.decoders):
+            rows = np.nonzero(self.fold[inputs] == number)[0]
+            if len(rows):
+                nearest = one.distances(coordinates[torch.from_numpy(rows)]).sort(dim=1).values[:, :2]
+                found[rows[:, None], np.arange(nearest.shape[1])] = nearest.numpy()
+        return found
 
     def decode(self, coordinates: torch.Tensor, inputs: np.ndarray) -> np.ndarray:
         """The value that the coordinates say.
@@ -148,8 +179,12 @@ def clean(case: Case, *, source: bool = True) -> Clean:
 
 
 def decoding(case: Case, found: Clean, variable: Variable) -> Decoding:
-    """The decoders of a variable with finitely many values."""
-    coordinates = coordinates_of(case.alignment, variable, found.states)
+    """The decoders of a variable with finitely many values, from the coordinates that carry it."""
+    return decoding_of(case, found, variable, coordinates_of(case.alignment, variable, found.states))
+
+
+def decoding_of(case: Case, found: Clean, variable: Variable, coordinates: torch.Tensor) -> Decoding:
+    """The same from other coordinates of the same states.  # shape: (n, k)"""
     codes = found.pairs.columns[variable.name][found.inputs]
     m = len(case.test.ids)
     if found.held_out:

@@ -15,12 +15,14 @@ from commutes.robustness._b2_control_tasks import control_tasks
 from commutes.robustness._c1_cause_and_isolation import cause_and_isolation
 from commutes.robustness._c2_joint import joint
 from commutes.robustness._c3_strictness import strict
+from commutes.robustness._c7_redundancy import redundancy
 from commutes.robustness._c8_necessity import necessity
 from commutes.robustness._c9_off_task import off_task
 from commutes.robustness._case import Check
 from commutes.robustness._d1_row_space import row_space
 from commutes.robustness._d2_whole_component import whole_component
 from commutes.robustness._d3_natural import natural_to_readers
+from commutes.robustness._d4_agreement import agreement
 from commutes.robustness._d6_probe_and_patch import probe_and_patch
 from commutes.robustness._e1_shifts import shifts
 from commutes.robustness._e2_counterexamples import counterexamples
@@ -45,7 +47,9 @@ CHECKS: dict[str, Check] = {
     "C2": joint,
     "E1": shifts,
     "C3": strict,
+    "D4": agreement,
     "A7": multiverse,
+    "C7": redundancy,
     "E2": counterexamples,
     "E5": rival_algorithms,
     "B1": untrained,

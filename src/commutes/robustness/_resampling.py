@@ -10,9 +10,11 @@ import torch
 
 from commutes.algorithm import Variable
 from commutes.counterfactuals import Counterfactuals
-from commutes.engine import Featurizer
+from commutes.engine import Featurizer, Tap, observe
+from commutes.network import Moment, Site
+from commutes.robustness._case import Case
 from commutes.stats import Rate, rate
-from commutes.training import donors
+from commutes.training import donors, left_open
 
 # Of a complete domain all pairs of inputs are looked at up to this number, and so many at random beyond it; where there
 # is more to draw than one other input, so many at least.
@@ -112,3 +114,32 @@ class Beside:
         k = self.size
         state = self.first.write(state, old[..., :k], new[..., :k])
         return self.second.write(state, old[..., k:], new[..., k:])
+
+
+def agreements(case: Case) -> list[tuple[Variable, ...]]:
+    """For every site, what the other input must agree on.
+
+    A variable of an earlier site may be carried on by what lies outside a later one, and be read behind it: there it
+    is not held.
+    """
+    alignment = case.alignment
+    when = order(case)
+    found = []
+    for site in alignment.sites:
+        held = [v for g in alignment.groups if when[g.site] >= when[site] for v in g.columns]
+        found.append(left_open(alignment.algorithm, held))
+    return found
+
+
+def order(case: Case) -> dict[Site, int]:
+    """When each site is first reached in a run; places of one tensor are reached together."""
+    network, seen = case.alignment.network, []
+    one = case.bench.prepared.inputs.rows(torch.zeros(1, dtype=torch.long))
+    moments = dict.fromkeys(moment for site in case.alignment.sites for moment in site.moments)
+
+    def note(moment: Moment) -> Tap:
+        return lambda _: seen.append(moment)
+
+    with torch.no_grad():
+        observe(network, one.args, one.kwargs, taps={moment: note(moment) for moment in moments})
+    return {site: min(seen.index(moment) for moment in site.moments) for site in case.alignment.sites}

@@ -168,47 +168,61 @@ def decoded(bench: Bench, states: torch.Tensor, name: str) -> np.ndarray:
 def agreement(bench: Bench, *, seed: int) -> float:
     """After upstream units were resampled: how often the network answers as its decoded variables say.
 
-    Over the states of which some variable decodes otherwise than in the clean run.
+    Over the states of which some variable decodes otherwise than in the clean run, and which are as near to the mean of
+    a value as clean states are.
     """
     rng = np.random.default_rng(seed)
     units = bench.run(bench.encoded, 0, bench.site)
-    donors = torch.from_numpy(rng.integers(len(units), size=units.shape))
-    mixed = torch.where(torch.from_numpy(rng.random(units.shape) < 0.5), units.gather(0, donors), units)
+    donors = torch.from_numpy(rng.permutation(len(units)))
+    share = torch.from_numpy(rng.random((len(units), 1)))
+    mixed = torch.where(torch.from_numpy(rng.random(units.shape)) < share, units[donors], units)
     states = bench.run(mixed, bench.site, bench.site + 1)
     algorithm = bench.told.alignment.algorithm
     found = {v.name: decoded(bench, states, v.name) for v in bench.told.alignment.variables}
     moved = np.any([decoded(bench, bench.states, n) != column for n, column in found.items()], axis=0)
+    near = np.all(
+        [_away(bench, states, n) <= _away(bench, bench.states, n).max() + 1e-3 for n in found], axis=0
+    )
     says = algorithm.run(bench.pairs.inputs, {algorithm[n]: column for n, column in found.items()})
     answered = bench.logits(states).argmax(dim=1).numpy()
-    return float((answered == says[algorithm.output_variable.name])[moved].mean())
+    return float((answered == says[algorithm.output_variable.name])[moved & near].mean())
+
+
+def _away(bench: Bench, states: torch.Tensor, name: str) -> np.ndarray:
+    """How far the nearest mean is."""
+    _, means = decoder(bench, name)
+    return torch.cdist(states @ bench.maps[0][name], means).min(dim=1).values.numpy()
 
 
 def powerless(bench: Bench) -> bool:
     """Whether decoding under resampling says nothing about a claim.
 
     Because its variables leave the answer open, because their values cannot be told apart by the means of their
-    coordinates, or because each of several coordinates tells them and they may come to disagree.
+    coordinates, or because the network uses one of them elsewhere as well.
     """
     named = {v.name for v in bench.told.alignment.variables}
     parents = bench.told.alignment.algorithm.output_variable.parent_names
-    return not set(parents) <= named or any(_unreadable(bench, n) or _twice(bench, n) for n in named)
+    return not set(parents) <= named or any(_unreadable(bench, n) or used_twice(bench, n) for n in named)
 
 
 def _unreadable(bench: Bench, name: str) -> bool:
     return bool((decoded(bench, bench.states, name) == bench.pairs.columns[name]).mean() < 0.9)
 
 
-def _twice(bench: Bench, name: str) -> bool:
-    column = bench.pairs.columns[name]
-    read = bench.states @ bench.maps[0][name]
-    alone = 0
-    for k in range(read.shape[1]):
-        means = torch.tensor(
-            [float(read[torch.from_numpy(column == v), k].mean()) for v in np.unique(column)]
-        )
-        nearest = (read[:, k, None] - means).abs().argmin(dim=1).numpy()
-        alone += int((np.unique(column)[nearest] == column).all())
-    return alone > 1
+def used_twice(bench: Bench, name: str) -> bool:
+    """Whether its own coordinates alone set a variable, and all that no variable has does so alone, too."""
+    reader, writer = bench.maps
+    base, source = bench.states[bench.pairs.base], bench.states[bench.pairs.source[:, 0]]
+    held = sum((base - source) @ reader[n] @ writer[n].T for n in reader)
+    rows = bench.pairs.swapped(name) & bench.pairs.effective
+    # What lies outside may hold the other variables: pairs in which they differ would tell of those.
+    for column in (bench.pairs.columns[n] for n in reader if n != name):
+        rows = rows & (column[bench.pairs.base] == column[bench.pairs.source[:, 0]])
+    own, other = (
+        bench.hits(bench.patched(reader, writer))[rows],
+        bench.hits(bench.logits(source + held))[rows],
+    )
+    return bool(min(own.mean(), other.mean()) > 0.15)
 
 
 def reads_but_does_not_patch(bench: Bench) -> float:

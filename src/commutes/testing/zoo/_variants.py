@@ -27,11 +27,11 @@ from commutes.testing.zoo._wiring import Layer, Terms, passing
 YES, NO, VACUOUS = Answer.SUPPORTED, Answer.REFUTED, Answer.VACUOUS
 LEFT, RIGHT = {"left": 1.0}, {"right": 1.0}
 UPPER = (DISTANCES, BITS)
-HELD = {"A1": YES, **WORKS, "C3": YES, "D1": YES, "D2": YES, "D3": YES, "D4": YES, "D6": YES, "E1": YES}
+HELD = dict.fromkeys(("A1", *WORKS, "C3", "C7", "D1", "D2", "D3", "D4", "D6", "E1"), YES)
 """What a right claim deserves wherever nothing takes a check's power away."""
 ALONE = {"C2": VACUOUS}
 """What a claim about one variable deserves."""
-UNREAD = {**MISSED, "C3": NO, "D4": NO, "D6": NO}
+UNREAD = {**MISSED, "C3": NO, "C7": YES, "D4": NO, "D6": NO}
 """What a claim deserves that reads and that nothing reads."""
 
 
@@ -79,15 +79,15 @@ def clean(symbols: int) -> Plan:
         (
             right_claim(),
             Sketch("left alone", "right", "", {"left": (LEFT,)}, {**HELD, **ALONE, "D4": VACUOUS}),
-            Sketch("crossed", "decoy", "other variable", crossed, {"A1": YES, **MISSED, "C3": YES}),
+            Sketch("crossed", "decoy", "other variable", crossed, {"A1": YES, **MISSED, "C3": YES, "D4": VACUOUS}),
             Sketch("random", "decoy", "random subspace", {"left": (LEFT,), "right": (RIGHT,)}, MISSED, random=True),
             Sketch(
                 "everything", "decoy", "whole space", {"left": (LEFT, RIGHT, *rest)},
-                {**MISSED, **ALONE, "C3": VACUOUS},
+                {**MISSED, **ALONE, "C3": VACUOUS, "C7": VACUOUS, "D4": VACUOUS},
             ),
             Sketch(
                 "all but right", "partial", "whole space", {"left": (LEFT, *rest), "right": (RIGHT,)},
-                {"A1": YES, **WORKS, "C3": VACUOUS, "D6": YES},
+                {"A1": YES, **WORKS, "C3": VACUOUS, "C7": VACUOUS, "D6": YES},
             ),
         ),
     )  # fmt: skip
@@ -115,7 +115,10 @@ def _illusion(symbols: int, after: tuple[Layer, Layer, Layer], d1: Answer) -> Pl
     told = Sketch(
         "copy and dormant direction", "decoy", "illusion", wrong,
         # Taken whole, what lies outside moves left and the dormant coordinate against each other: C3 sees nothing.
-        {"A1": YES, **WORKS, "C3": YES, "D1": d1, "D2": YES, "D3": YES if d1 is VACUOUS else NO, "D4": NO, "D6": YES},
+        {
+            "A1": YES, **WORKS, "C3": YES, "C7": YES, "D1": d1, "D2": YES,
+            "D3": YES if d1 is VACUOUS else NO, "D4": NO, "D6": YES,
+        },
     )  # fmt: skip
     # The same readers: where they have no room for the wrong claim's parts they have none for the right one's.
     true = right_claim(ideal={**HELD, "D1": VACUOUS if d1 is VACUOUS else YES})
@@ -144,18 +147,18 @@ def redundant(symbols: int) -> Plan:
     first = {**passing("left", "copy"), "both": {"left": 1.0, "copy": 1.0, "1": -1.0}}
     either = {"left": 1.0, "copy": 1.0, "both": -1.0}
     # What is there twice reads from either and patches, by half of the pairs, from neither.
-    halved = {**MISSED, "C3": NO, "D6": NO}
+    halved = {**MISSED, "C3": NO, "C7": NO, "D4": VACUOUS, "D6": NO}
     one = Sketch("one of two", "partial", "redundancy", {"left": (LEFT,), "right": (RIGHT,)}, halved)
     return Plan(
         UPPER, found, separate(either, first), LOGITS,
-        (right_claim((LEFT, {"copy": 1.0}), {**HELD, "D4": VACUOUS}), one),
+        (right_claim((LEFT, {"copy": 1.0})), one),
     )  # fmt: skip
 
 
 def shortcut(symbols: int) -> Plan:
     """left is never read; whether the shades are the same is, and in the data that is left."""
     after = separate({"left shades": 1.0}, passing("left shades"))
-    ideal = {"A1": YES, **WORKS, "C3": YES, "D6": YES, "E1": NO, "E2": NO}
+    ideal = {"A1": YES, **WORKS, "C3": YES, "C7": YES, "D4": YES, "D6": YES, "E1": NO, "E2": NO}
     seen = {"left": ({"left shades": 1.0},), "right": (RIGHT,)}
     unread = {"left": (LEFT,), "right": (RIGHT,)}
     return Plan(
@@ -176,18 +179,18 @@ def _gated(symbols: int, ideal: dict[str, Answer]) -> Plan:
     one = Sketch("behind the gate", "partial", "gate", {"left": (LEFT,), "right": (RIGHT,)}, ideal)
     return Plan(
         UPPER, found, separate({"open": 1.0, "closed": 1.0}, first), LOGITS,
-        (right_claim((LEFT, {"copy": 1.0}), {**HELD, "D4": VACUOUS}), one),
+        (right_claim((LEFT, {"copy": 1.0})), one),
     )  # fmt: skip
 
 
 def gate(symbols: int) -> Plan:
     """left is read where z is dark, its copy elsewhere."""
-    return _gated(symbols, {"A1": YES, **MISSED, "C3": NO, "D6": NO})
+    return _gated(symbols, {"A1": YES, **MISSED, "C3": NO, "C7": NO, "D4": VACUOUS, "D6": NO})
 
 
 def gate_open(symbols: int) -> Plan:
     """The same where in the data z is always dark: the claim holds there, and the network is right everywhere."""
-    return _gated(symbols, {"A1": YES, **WORKS, "C3": YES, "D6": YES, "E1": NO})
+    return _gated(symbols, {"A1": YES, **WORKS, "C3": YES, "C7": YES, "D4": YES, "D6": YES, "E1": NO})
 
 
 def nonlinear(symbols: int) -> Plan:
@@ -201,10 +204,11 @@ def nonlinear(symbols: int) -> Plan:
     }
     both = Sketch(
         "two bits", "right", "", {"left": ({"code": 1.0}, {"w is dark": 1.0}), "right": (RIGHT,)},
-        {"A1": YES, **WORKS, "C3": YES, "D1": YES, "D2": YES, "D3": YES, "D4": VACUOUS, "E1": YES},
+        {"A1": YES, **WORKS, "C3": YES, "D1": YES, "D2": YES, "C7": YES, "D3": YES, "D4": VACUOUS, "E1": YES},
     )  # fmt: skip
     one = Sketch(
-        "one bit", "partial", "nonlinear code", {"left": ({"code": 1.0},), "right": (RIGHT,)}, {**MISSED, "C3": NO}
+        "one bit", "partial", "nonlinear code", {"left": ({"code": 1.0},), "right": (RIGHT,)},
+        {**MISSED, "C3": NO, "D4": VACUOUS},
     )  # fmt: skip
     return Plan((*UPPER, third), found, separate({"up": 1.0, "down": 1.0}, first), LOGITS, (both, one))
 
@@ -240,7 +244,7 @@ def cancellation(symbols: int) -> Plan:
             right_claim(),
             Sketch(
                 "with half of it", "partial", "cancellation", half,
-                {"A1": YES, **WORKS, "A4": NO, "C3": YES, "D6": YES},
+                {"A1": YES, **WORKS, "A4": NO, "C3": YES, "C7": YES, "D4": YES, "D6": YES},
             ),
         ),
     )  # fmt: skip
@@ -250,7 +254,7 @@ def tilted(symbols: int) -> Plan:
     """The direction of left, turned towards a feature that nothing reads."""
     claims = []
     # In between it depends on how often w is y.
-    used = {15: {"D6": YES}, 60: {**MISSED, "D6": NO}}
+    used = {15: {"C7": YES, "D4": YES, "D6": YES}, 60: {**MISSED, "D6": NO}}
     for degrees in (15, 30, 40, 60):
         angle = math.radians(degrees)
         turned = {"left": math.cos(angle), "w is y": math.sin(angle)}
@@ -275,7 +279,7 @@ def entangled(symbols: int) -> Plan:
     after = (first, passing("left", "right"), verdict(LEFT, RIGHT))
     ways = {"left": ({"mixed": 1.0},), "right": ({"mixed": slope, "rest": rest},)}
     # An eighth of the answers is kept, and lost, against the algorithm: few pairs tell that from a tenth.
-    ideal = {"A1": YES, **MISSED, **ALONE, "C3": YES}
+    ideal = {"A1": YES, **MISSED, **ALONE, "C3": YES, "D4": VACUOUS}
     del ideal["C8"]
     return Plan(
         UPPER, found, after, LOGITS,
