@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -65,8 +65,10 @@ class Stopped:
                 "scope": {"not tested": "every claim about the inside of the network"},
                 "fingerprint": "",
                 "opened": 0,
+                "content": {},
+                "parameters": sum(weight.numel() for weight in self.network.module.parameters()),
             },
-            "thresholds": asdict(self.thresholds),
+            "thresholds": self.thresholds.up_to(self.sought),
             "level": "R0",
             "sought": self.sought,
             "verdict": verdict(answers, self.sought),
@@ -85,6 +87,7 @@ class Stopped:
             },
             "upgrade": upgrade(answers),
             "reproduce": self.reproduce,
+            "could_have_caught": [],
         }
         as_report(raw)
         return plain(raw)
