@@ -153,8 +153,8 @@ def test_a_declared_threshold_leaves_its_siblings_alone():
     algorithm, _, claim = exact()
     pairs = cm.census(algorithm)
     plain = cm.challenge(claim, test=pairs, level="R1").record()["thresholds"]
-    changed = cm.challenge(claim, test=pairs, level="R1", target=0.8).record()["thresholds"]
-    assert changed == {**plain, "target": 0.8}
+    changed = cm.challenge(claim, test=pairs, level="R1", behaviour=0.8).record()["thresholds"]
+    assert changed == {**plain, "behaviour": 0.8}
 
 
 @pytest.mark.parametrize("verb", [cm.fit, cm.fit_many, cm.evaluate, cm.challenge, cm.save, cm.load])
