@@ -112,8 +112,7 @@ def _check(claims: Mapping[int, Alignment], margin: object) -> None:
             got=", ".join(map(repr, wrong)) or "no claims",
             expected="claims by size, such as {1: ..., 2: ...}",
         )
-    number = isinstance(margin, int | float) and not isinstance(margin, bool)
-    if not number or not 0 <= margin < 1:
+    if isinstance(margin, bool) or not isinstance(margin, int | float) or not 0 <= margin < 1:
         raise FitError(
             "margin is a difference of two rates", got=repr(margin), expected="from 0 to less than 1"
         )
