@@ -82,8 +82,8 @@ def choose_size(
     """The k at which the spectrum, in multiples of the mean of its null, falls by the largest factor on its way to 1.
 
     Only leading eigenvalues above everything that the null reached at their rank are candidates. Nothing in the library
-    goes by it: where more changes with the variable than what carries it, it says far too many (docs/subspaces.md has
-    the table), and `commutes.training.smallest_size` lets the selection split decide.
+    goes by it: where more changes with the variable than what carries it, it can say far too many, and
+    `commutes.training.smallest_size` lets the selection split decide.
 
     The pairs that hold the variable should be of the kind nuisance="all": flips move the variable's own ancestors too,
     and unless S0 knows of those they are counted with the variable.
