@@ -23,7 +23,7 @@ from commutes.report import read_bytes, write_text
 from commutes.robustness._case import Thresholds
 from commutes.robustness._off_task import OffTask
 from commutes.robustness._refits import Procedure
-from commutes.training import METHODS
+from commutes.robustness._scope import scope_of
 
 LEDGER = "openings.json"
 
@@ -35,6 +35,7 @@ class Claim:
     words: str
     variables: tuple[Mapping[str, Any], ...]
     scope: Mapping[str, str]
+    """What its own measurement covers; what checks add to it is known when they have run."""
     fingerprint: str
     content: Mapping[str, Any]
     """What the fingerprint is the hash of."""
@@ -77,7 +78,11 @@ def fixed_claim(
     }
     variables = tuple(_variables(alignment))
     return Claim(
-        _words(alignment), variables, _scope(alignment, test, every_input), content_hash(content), content
+        _words(alignment),
+        variables,
+        scope_of(alignment, test, every_input=every_input),
+        content_hash(content),
+        content,
     )
 
 
@@ -200,27 +205,6 @@ def with_article(name: str) -> str:
     ('an oblique map', 'a rotation', 'neurons')
     """
     return name if name.endswith("s") else f"{'an' if name[0] in 'aeiou' else 'a'} {name}"
-
-
-def _scope(alignment: Alignment, test: Counterfactuals, every_input: bool) -> dict[str, str]:
-    if test.complete:
-        inputs = f"the complete domain, {len(test):,} pairs of {len(test.ids):,} inputs"
-    else:
-        again = "; inputs recur, intervals allow for it" if test.reused else ""
-        inputs = f"{len(test):,} pairs of {len(test.ids):,} distinct inputs, {test.distribution}{again}"
-    if every_input:
-        inputs += "; claimed of every input of the domain"
-    learnt = any(group.features.learnt for group in alignment.groups)
-    seed, method = (alignment.history.get(name, "unknown") for name in ("seed", "method"))
-    how = f"maps computed by {method}" if method in METHODS else "one fit"
-    fit = f"{how} (seed {seed})" if learnt else "nothing fitted"
-    return {
-        "network": f"one network: {alignment.network.name}",
-        "inputs": inputs,
-        "replacements": "interchange with clean sources",
-        "seeds": f"{fit}, one network",
-        "not tested": "other inputs, other networks, other replacements; whatever is not run below",
-    }
 
 
 def _maps_hashes(alignment: Alignment) -> list[str]:

@@ -30,6 +30,7 @@ from commutes.report import (
 from commutes.robustness._case import Outcome, Thresholds
 from commutes.robustness._claim import Claim
 from commutes.robustness._registry import CHECKS
+from commutes.robustness._scope import tried
 
 RECORD, PAGE, PAIRS = "report.json", "report.html", "pairs.parquet"
 _LIBRARIES = ("torch", "numpy", "scipy")
@@ -103,7 +104,7 @@ class Report:
                 "network_fingerprint": alignment.network.fingerprint,
                 "distribution": self.evaluation.pairs.distribution,
                 "variables": list(self.claim.variables),
-                "scope": dict(self.claim.scope),
+                "scope": tried(self.claim.scope, {name: t.outcome for name, t in self.outcomes.items()}),
                 "fingerprint": self.claim.fingerprint,
                 "content": dict(self.claim.content),
                 "parameters": sum(weight.numel() for weight in alignment.network.module.parameters()),
