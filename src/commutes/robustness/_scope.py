@@ -52,7 +52,8 @@ def tried(scope: Mapping[str, str], outcomes: Mapping[str, Outcome]) -> dict[str
         outcomes: Check id to what it found; what it has no power for, or did not run, adds nothing.
     """
     found = dict(scope)
-    shifts, networks, puts, fits = (find(outcomes) for find in (_shifts, _networks, _replacements, _fits))
+    shifts, networks = _shifts(outcomes), _networks(outcomes)
+    puts, fits = _replacements(outcomes), _fits(outcomes)
     if shifts:
         found["inputs"] += f"; E1 shifts them to {_listed(shifts)}"
     if networks:
