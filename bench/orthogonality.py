@@ -26,7 +26,7 @@ import json
 import os
 import statistics
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import asdict, dataclass
 from functools import cached_property
 from pathlib import Path
@@ -303,21 +303,19 @@ def shipped(name: str) -> ModuleType:
     return module
 
 
-def quality(config: Config) -> list[dict[str, Any]]:
+def quality(config: Config) -> Iterator[dict[str, Any]]:
     """All rows of the comparison at equal steps."""
     kinds = [
-        (equality(config), config.equality_sizes, config.equality),
-        (addition(config), config.addition_sizes, config.addition),
+        (equality, config.equality_sizes, config.equality),
+        (addition, config.addition_sizes, config.addition),
     ]
-    rows: list[dict[str, Any]] = []
-    for cases, sizes, settings in kinds:
-        for case in cases:
+    for make, sizes, settings in kinds:
+        for case in make(config):
             for k in sizes:
                 for lr in RATES:
                     for way in WAYS:
-                        rows += curves(way, case, k, lr, settings, config.starts)
+                        yield from curves(way, case, k, lr, settings, config.starts)
                     say(f"{case.what} {case.network}, k = {k}, lr = {lr:g}")
-    return rows
 
 
 def timed(width: int, k: int, config: Config) -> dict[str, Any]:
@@ -371,32 +369,40 @@ def stepper(
     return run
 
 
-def made(config: Config) -> dict[str, Any]:
-    """Everything."""
+def made(config: Config) -> Iterator[dict[str, Any]]:
+    """Everything that there is so far, whenever there is more."""
     begin, code = time.process_time(), library_hash()
-    times = []
+    times: list[dict[str, Any]] = []
+    rows: list[dict[str, Any]] = []
+
+    def found() -> dict[str, Any]:
+        told = {"config": asdict(config), "times": times, "rows": rows}
+        return told | provenance(COMMAND, code, time.process_time() - begin)
+
     for width in config.widths:
         for k in config.sizes:
             times.append(timed(width, k, config))
             say(times[-1])
-    rows = quality(config)
-    return {"config": asdict(config), "times": times, "rows": rows} | provenance(
-        COMMAND, code, time.process_time() - begin
-    )
+            yield found()
+    for row in quality(config):
+        rows.append(row)
+        yield found()
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description="Write docs/orthogonality.json and docs/orthogonality.md.")
-    parser.add_argument("--out", type=Path, help="the JSON file; the page goes beside it")
+    parser.add_argument("--out", type=Path, help="the JSON file, written as it goes; the page goes beside it")
     parser.add_argument("--smoke", action="store_true", help="print a small form")
     parser.add_argument("--page", action="store_true", help="only write the page of the JSON file again")
     given = parser.parse_args()
     torch.set_num_threads(1)
     if given.smoke:
-        print(dumped(made(SMOKE)))
+        *_, whole = made(SMOKE)
+        print(dumped(whole))
         return
     if not given.page:
-        given.out.write_text(dumped(made(Config())), encoding="utf-8")
+        for result in made(Config()):
+            given.out.write_text(dumped(result), encoding="utf-8")
     result = json.loads(given.out.read_text(encoding="utf-8"))
     given.out.with_suffix(".md").write_text(page(result), encoding="utf-8")
 

@@ -20,6 +20,7 @@ from __future__ import annotations
 
 import argparse
 import importlib.util
+import json
 import os
 import time
 from collections.abc import Sequence
@@ -37,12 +38,16 @@ from anchor_pairs import draw
 from provenance import ROOT, dumped, library_hash, provenance, say
 
 import commutes as cm
+from commutes.engine import BUDGET
 from commutes.errors import DataError
 from commutes.features import Features, Oblique, Rotation
 from commutes.network import Network, Site
-from commutes.stats import mean_interval
 from commutes.testing.compiler import compile_program, program
-from commutes.training import Settings, closed_forms, fit_many
+from commutes.training import Settings, closed_forms
+from commutes.training._cohort import cohort
+from commutes.training._descent import descend, on_threads
+from commutes.training._selection import Selection
+from commutes.training._starts import _calibrated, _random, _raws
 
 MAPS: dict[str, type[Rotation] | type[Oblique]] = {"orthogonal": Rotation, "oblique": Oblique}
 RATES = (1e-2, 1e-3)
@@ -168,35 +173,63 @@ def _shipped(name: str) -> Any:
     return module
 
 
-def usable(claim: cm.Alignment, train: cm.Counterfactuals) -> tuple[str, ...]:
-    """The closed forms that exist for a claim: a variable with one transition has no spectrum of some of them."""
-    found = closed_forms(claim, train, seed=0)
-    for method, one in found.items():
-        if not isinstance(one, cm.Alignment):
-            say(f"{method}: {one.what}")
-    return tuple(method for method, one in found.items() if isinstance(one, cm.Alignment))
+class Unsettled(Selection):
+    """A start that is right on everything ends the fit, and with it the curves of the others: here none is."""
+
+    def scores(
+        self, raws: Sequence[torch.Tensor], starts: int, *, progress: float | None = None
+    ) -> np.ndarray:
+        """The worst cell less 1, and the mean."""
+        return super().scores(raws, starts, progress=progress) - [1.0, 0.0]
 
 
 def cell(cases: Sequence[Case], map: str, k: int, lr: float, settings: Settings) -> list[dict[str, Any]]:
     """All starts of all claims of one kind of map, size and rate; claims with the same closed forms together."""
     claims = [case.alignment(MAPS[map], k) for case in cases]
+    forms = [usable(claim, case.train) for claim, case in zip(claims, cases, strict=True)]
     groups: dict[tuple[str, ...], list[int]] = {}
-    for i, (claim, case) in enumerate(zip(claims, cases, strict=True)):
-        groups.setdefault(usable(claim, case.train), []).append(i)
+    for i, good in enumerate(forms):
+        groups.setdefault(tuple(good), []).append(i)
     rows = []
-    for init, own in groups.items():
-        fitted = fit_many(
-            [claims[i] for i in own],
-            [cases[i].train for i in own],
-            selects=[cases[i].held_out for i in own],
-            seed=0,
-            settings=replace(settings, lr=lr, init=init),
-        )
-        for i, found in zip(own, fitted, strict=True):
-            case, n = cases[i], len(cases[i].held_out)
-            where = {"network": case.network, "claim": case.claim, "map": map, "k": k, "lr": lr, "n": n}
-            for name, curve in zip(("random", *init), found.history["start_curves"], strict=True):
-                rows.append(where | {"start": name} | row_of(curve))
+    for names, own in groups.items():
+        rows += descended([cases[i] for i in own], [claims[i] for i in own], [forms[i] for i in own], names,
+                          replace(settings, lr=lr), {"map": map, "k": k, "lr": lr})  # fmt: skip
+    return rows
+
+
+def usable(claim: cm.Alignment, train: cm.Counterfactuals) -> dict[str, cm.Alignment]:
+    """The closed forms that exist for a claim: a variable with one transition has no spectrum of some of them."""
+    found = closed_forms(claim, train, seed=0)
+    return {method: one for method, one in found.items() if isinstance(one, cm.Alignment)}
+
+
+def descended(
+    cases: Sequence[Case],
+    claims: Sequence[cm.Alignment],
+    forms: Sequence[dict[str, cm.Alignment]],
+    names: Sequence[str],
+    settings: Settings,
+    where: dict[str, Any],
+) -> list[dict[str, Any]]:
+    """A row of every start of these claims, a random one first; every start sees the same batches."""
+    # Closed forms are computed once and given as starts; `settings.init` only says how many these are.
+    settings = replace(settings, init=tuple(names))
+    members = cohort(claims, [case.train for case in cases], budget=BUDGET // 2, objective=settings.objective)
+    held_out = Unsettled(members, claims, [case.held_out for case in cases], budget=BUDGET // 2)
+    begins, calibrated = [], []
+    for member, good, case in zip(members.members, forms, cases, strict=True):
+        begins.append([_random(member, 0, 0), *(_raws(member, good[name], name) for name in names)])
+        closed, chance, _ = _calibrated(member, good, begins[-1][:1], case.train)
+        calibrated.append(chance + [closed[name] for name in names])
+    with on_threads(settings.threads):
+        found = descend(members, held_out, begins, [0] * len(claims), settings, progress=None, choose_step=True,
+                        checkpoint=None)  # fmt: skip
+    rows = []
+    for i, case in enumerate(cases):
+        told = {"network": case.network, "claim": case.claim, **where, "n": len(case.held_out)}
+        curves = found.history(i, 0)["start_curves"]
+        for name, rate, curve in zip(("random", *names), calibrated[i], curves, strict=True):
+            rows.append(told | {"start": name, "calibration": round(rate, 4)} | row_of(curve))
     return rows
 
 
@@ -206,36 +239,12 @@ def row_of(curve: Sequence[Sequence[float]]) -> dict[str, Any]:
     return {"step 0": round(curve[0][1], 4), **reached, "final": round(curve[-1][1], 4)}
 
 
-def summary(rows: Sequence[dict[str, Any]]) -> list[dict[str, Any]]:
-    """Per map, size, rate, claim's kind and start: means over networks with intervals of Student's t."""
-    kinds: dict[tuple[Any, ...], list[dict[str, Any]]] = {}
-    for row in rows:
-        claim = row["claim"].split(":")[0]
-        kinds.setdefault((claim, row["map"], row["k"], row["lr"], row["start"]), []).append(row)
-    found = []
-    for (claim, map, k, lr, start), own in kinds.items():
-        entry: dict[str, Any] = {"claim": claim, "map": map, "k": k, "lr": lr, "start": start}
-        entry["claims"] = len(own)
-        for what in ("step 0", "final"):
-            values = np.array([row[what] for row in own])
-            interval = mean_interval(values, limits=(0, 1))
-            entry[what] = [round(float(values.mean()), 3), round(interval.low, 3), round(interval.high, 3)]
-            entry[f"{what}, least"] = round(float(values.min()), 3)
-        for mark in MARKS:
-            steps = [row[f"steps to {mark}"] for row in own]
-            reached = sorted(step for step in steps if step is not None)
-            # The median over all, those that never get there being the slowest.
-            middle = (len(steps) - 1) // 2
-            entry[f"steps to {mark}"] = reached[middle] if middle < len(reached) else None
-            entry[f"reached {mark}"] = len(reached)
-        found.append(entry)
-    return found
-
-
 def main() -> None:
     asked = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     asked.add_argument("--part", choices=list(PARTS), required=True)
-    asked.add_argument("--out", type=Path)
+    asked.add_argument(
+        "--out", type=Path, help="written after every cell; cells that it has are not made again"
+    )
     asked.add_argument("--work", type=Path, default=Path("starts-networks"))
     asked.add_argument("--networks", type=int, help="how many; ten, five and all programs by default")
     asked.add_argument("--steps", type=int)
@@ -244,26 +253,40 @@ def main() -> None:
     asked.add_argument("--map", choices=list(MAPS), nargs="+")
     chosen = asked.parse_args()
     torch.set_num_threads(1)
-    begin, code, part = time.perf_counter(), library_hash(), PARTS[chosen.part]
+    code, part = library_hash(), PARTS[chosen.part]
     settings = part.settings if chosen.steps is None else replace(part.settings, steps=chosen.steps)
     chosen.work.mkdir(parents=True, exist_ok=True)
     makers = {"equality": (equality, 10), "addition": (addition, 5), "compiled": (compiled, len(PROGRAMS))}
     make, count = makers[chosen.part]
     cases = make(chosen.work, chosen.networks or count)
-    rows: list[dict[str, Any]] = []
-    for map in chosen.map or MAPS:
-        for k in chosen.k or part.sizes:
-            for lr in chosen.lr or RATES:
-                started = time.perf_counter()
+    rows, spent = kept(chosen.out, code, settings)
+    for k in chosen.k or part.sizes:
+        for lr in chosen.lr or RATES:
+            for map in chosen.map or MAPS:
+                if any((row["map"], row["k"], row["lr"]) == (map, k, lr) for row in rows):
+                    continue
+                begin = time.process_time()
                 rows += cell(cases, map, k, lr, settings)
-                say(f"{chosen.part}, {map}, k = {k}, lr = {lr:g}: {time.perf_counter() - started:.0f} s")
-    result: dict[str, Any] = {"settings": asdict(settings), "summary": summary(rows), "rows": rows}
-    command = f"python bench/starts.py --part {chosen.part} --out docs/starts_{chosen.part}.json"
-    result |= provenance(command, code, time.perf_counter() - begin)
+                spent += time.process_time() - begin
+                say(f"{chosen.part}, {map}, k = {k}, lr = {lr:g}: {time.process_time() - begin:.0f} s")
+                result: dict[str, Any] = {"part": chosen.part, "settings": asdict(settings), "rows": rows}
+                command = f"python bench/starts.py --part {chosen.part} --out docs/starts_{chosen.part}.json"
+                result |= provenance(command, code, spent)
+                if chosen.out is not None:
+                    chosen.out.write_text(dumped(result), encoding="utf-8")
     if chosen.out is None:
-        print(dumped({"summary": result["summary"]}))
-    else:
-        chosen.out.write_text(dumped(result), encoding="utf-8")
+        print("\n".join(json.dumps(row) for row in rows))
+
+
+def kept(path: Path | None, code: str, settings: Settings) -> tuple[list[dict[str, Any]], float]:
+    """The rows of a file, and the seconds that they took."""
+    if path is None or not path.exists():
+        return [], 0.0
+    found = json.loads(path.read_text(encoding="utf-8"))
+    same = json.loads(json.dumps(asdict(settings)))
+    if found["code"]["sha256"] != code or found["settings"] != same:
+        raise SystemExit(f"{path} was made by other code or with other settings: remove it to make it anew")
+    return found["rows"], float(found["seconds"])
 
 
 if __name__ == "__main__":
