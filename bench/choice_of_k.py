@@ -8,6 +8,7 @@ selection   `smallest_size`: the fewest dimensions with which a fit does as well
 
 python bench/choice_of_k.py --out docs/choice_of_k.json     everything, on one core
 python bench/choice_of_k.py --only "clean" "sort"           some networks, printed
+python bench/choice_of_k.py --page --out docs/choice_of_k.json     the table of docs/subspaces.md again, printed
 """
 
 from __future__ import annotations
@@ -178,7 +179,11 @@ def main() -> None:
     parser.add_argument("--out", type=Path)
     parser.add_argument("--only", nargs="+", help="networks whose names have one of these in them")
     parser.add_argument("--add", action="store_true", help="go on with the file, where the same code made it")
+    parser.add_argument("--page", action="store_true", help="only print the table of the file")
     given = parser.parse_args()
+    if given.page:
+        print("\n".join(table(json.loads(given.out.read_text(encoding="utf-8"))["rows"])))
+        return
     torch.set_num_threads(1)
     code = library_hash()
     known = json.loads(given.out.read_text(encoding="utf-8")) if given.add and given.out.exists() else {}
