@@ -44,7 +44,7 @@ def others(case: Case, count: int) -> list[Network]:
     for number in range(1, 1 + count):
         module = copy.deepcopy(case.alignment.network.module)
         with torch.no_grad():
-            for weight in module.head.parameters():
+            for weight in module.get_submodule("head").parameters():
                 weight.mul_(1 + number / 10)
         found.append(case.alignment.network.with_module(module))
     return found

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 from pathlib import Path
 
 import pytest
 
 from commutes.errors import ArtefactError, FitError, StoreError
-from commutes.search import Store, read_spec, run
+from commutes.search import Store, read_spec, run, spec_of_run, verify
+from commutes.search._store_checks import sealed, unsealed
 
 SMALL = (
     "claim.layers=[0]",
@@ -83,6 +85,65 @@ def test_another_spec_is_another_run(ran):
     path, out, _ = ran
     with pytest.raises(StoreError, match="the run folder belongs to another run"):
         run(small(path, "fit.lr=0.5"), out=out)
+
+
+# Keys of a spec that came after the first run folders were made.
+ADDED = {
+    "challenge": ("shifts", "every_input", "rivals", "networks"),
+    "claim": ("at", "place", "heads", "positions", "map"),
+    "network": ("pretrained", "template", "device"),
+}
+
+
+def aged(folder: Path) -> None:
+    """The run folder as a version wrote it that did not know these keys."""
+    for name in ("run.json", "done.json"):
+        if not (folder / name).exists():
+            continue
+        body = unsealed(folder / name)
+        for table, keys in ADDED.items():
+            for key in keys:
+                del body["identity"]["spec"][table][key]
+        (folder / name).write_bytes(sealed(body))
+
+
+@pytest.fixture
+def older(ran, tmp_path):
+    path, out, first = ran
+    run(small(path), out=out)
+    copy = tmp_path / "older"
+    shutil.copytree(out, copy)
+    aged(copy)
+    return path, copy, first
+
+
+def test_a_run_that_is_older_than_a_key_is_the_same_run(older):
+    path, out, first = older
+    before = files(out)
+    for spec in (small(path), small(path, "challenge.networks=0", "challenge.rivals=[]", "claim.at={}")):
+        again = run(spec, out=out)
+        assert again.report is None
+        assert again.record["claim"]["fingerprint"] == first.record["claim"]["fingerprint"]
+    assert files(out) == before
+    spec = spec_of_run(out, given=str(path))
+    assert spec.challenge.networks == 0
+    assert verify(spec, out).record.claim.fingerprint == first.record["claim"]["fingerprint"]
+
+
+def test_an_older_run_that_was_broken_off_goes_on(older):
+    path, out, _ = older
+    (out / "done.json").unlink()
+    (out / "report.json").unlink()
+    cells = {name: found for name, found in files(out).items() if name.startswith("cells")}
+    assert run(small(path), out=out).report is not None
+    assert {name: found for name, found in files(out).items() if name.startswith("cells")} == cells
+
+
+def test_a_key_that_says_something_else_than_was_done_before_it_is_another_run(older):
+    path, out, _ = older
+    with pytest.raises(StoreError) as caught:
+        run(small(path, "challenge.networks=3"), out=out)
+    assert caught.value.got == "spec.challenge.networks: 0 in the folder, 3 asked for"
 
 
 def test_a_damaged_mark_is_told(ran):

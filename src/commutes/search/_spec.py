@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import json
 import shlex
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal, Self
@@ -29,7 +30,7 @@ from commutes.search._toml import Key, shown
 if TYPE_CHECKING:
     from commutes.algorithm import Algorithm
 
-__all__ = ["Origin", "Spec", "json_schema", "read_spec"]
+__all__ = ["Origin", "Spec", "as_known", "json_schema", "read_spec"]
 
 
 @dataclass(frozen=True)
@@ -162,6 +163,21 @@ def read_spec(path: Path, *, given: str | None = None, overrides: Sequence[str] 
         raise first_error(error, Spec, raw, lambda key: place(origin, key), lines) from None
     spec._origin = origin
     return spec
+
+
+def as_known(identity: Mapping[str, Any]) -> dict[str, Any]:
+    """What tells a run from others, with the keys of its spec that came after it was made at their defaults.
+
+    The default of a new key is what was done before there was the key: absent or written out, it is the same run.
+
+    Args:
+        identity: As a run folder has it, of this version or an older one; anything else is returned as it is.
+    """
+    try:
+        spec = Spec.model_validate_json(json.dumps(identity.get("spec")))
+    except ValidationError:
+        return dict(identity)
+    return {**identity, "spec": spec.resolved()}
 
 
 def json_schema() -> dict[str, Any]:

@@ -128,7 +128,10 @@ class Store:
         if not (folder / RUN).exists():
             refuse_foreign(folder)
             return
-        changed = differences(cls.existing(folder).identity, json.loads(canonical(identity)))
+        theirs, ours = cls.existing(folder).identity, json.loads(canonical(identity))
+        from commutes.search._spec import as_known  # pydantic: not for who only reads a store
+
+        changed = differences(as_known(theirs), ours)
         if changed:
             raise StoreError(
                 "the run folder belongs to another run",
