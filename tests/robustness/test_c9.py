@@ -301,6 +301,8 @@ def test_what_is_declared_is_part_of_the_claim_and_checked_before_anything_is_op
         challenge(claim, test=test, off_task=test)
     with pytest.raises(DataError, match="damage= is a share"):
         challenge(claim, test=test, off_task=new_inputs(60), damage=0.0)
+    with pytest.raises(DataError, match="damage= of 1 is a gate that no claim can miss"):
+        challenge(claim, test=test, off_task=new_inputs(60), damage=1)
 
 
 def test_a_challenge_to_r4_runs_it_with_the_damage_that_was_declared():

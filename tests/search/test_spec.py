@@ -3,6 +3,7 @@ from __future__ import annotations
 
 import json
 import shlex
+from datetime import timedelta
 from pathlib import Path
 
 import pytest
@@ -79,6 +80,11 @@ def test_what_is_left_out_has_its_default(spec_path):
             "every_input": False,
             "rivals": [],
             "networks": 0,
+            "replicated": 1 / 3,
+            "variants": {},
+            "off_task": None,
+            "damage": 0.05,
+            "budget": None,
         },
     }
 
@@ -97,6 +103,23 @@ def test_the_fingerprint_changes_with_what_matters_and_with_nothing_else(spec_pa
     )
     assert read(spec_path, SPEC.replace("lr = 0.05", "lr = 0.06")).fingerprint != spec.fingerprint
     assert read(spec_path, SPEC, "seed=4").fingerprint != spec.fingerprint
+
+
+@pytest.mark.parametrize(
+    ("budget", "allowed"),
+    [
+        ("5_000_000", 5_000_000),
+        ('"10 minutes"', timedelta(minutes=10)),
+        ('"1 minute"', timedelta(seconds=60)),
+        ('"1.5 hours"', timedelta(minutes=90)),
+        ('"90 seconds"', timedelta(seconds=90)),
+    ],
+)
+def test_a_budget_is_a_number_of_passes_or_a_time(spec_path, budget, allowed):
+    spec = read(spec_path, SPEC, f"challenge.budget={budget}")
+    assert spec.challenge.allowed == allowed
+    assert Spec.model_validate_json(json.dumps(spec.resolved())).challenge.allowed == allowed
+    assert read(spec_path).challenge.allowed is None
 
 
 def test_a_spec_is_frozen(spec_path):
@@ -152,7 +175,7 @@ REFUSED = [
     (("sizes = [1, 2]", "sizes = [1]\nat.both = { layer = -1 }"), ("the layer -1 is negative", "line 12, key claim.at.both.layer", "-1", None, None)),
     (("sizes = [1, 2]", "sizes = [1]\nat.both = { layer = 1.5 }"), ("claim.at.both.layer is not a whole number", None, "1.5", "a whole number from 0: this layer, instead of claim.layers", None)),
     (("sizes = [1, 2]", "sizes = [1]\nat.both = {}"), ("the table says nothing of the variable's place", "line 12, key claim.at.both", None, "at least one of place, layer, site, head, position", "say what differs from the other variables, or remove the table")),
-    (("sizes = [1, 2]", 'sizes = [1]\nat.both = { site = "head", layer = 0 }'), ("the variable's place is given twice", None, None, "site, or place and layer", "remove site, or place and layer")),
+    (("sizes = [1, 2]", 'sizes = [1]\nat.both = { site = "head", layer = 0 }'), ("the place is given twice", None, None, "site, or place and layer", "remove site, or place and layer")),
     (("sizes = [1, 2]", 'sizes = [1]\nat."b c" = { layer = 0 }'), ("claim.at.b c is not a Python name", None, None, None, None)),
     (("[claim]", '[network]\npretrained = "model"\n[claim]'), ("a pretrained model is read through a prompt, and the spec has none", "line 8, key network", None, 'template, such as template = "{a}+{b}="', "add template with the algorithm's inputs as slots")),
     (("[claim]", '[network]\ntemplate = "{a}"\n[claim]'), ("template is of a pretrained model, and none is named", "line 8, key network", None, None, 'add pretrained = "folder or repository", or hand the function options of its own')),
@@ -186,6 +209,20 @@ REFUSED = [
     (("[fit]\n", "[challenge.shifts.far]\nindependent = ['a']\nresample = ['b']\n[fit]\n"), ("the shift changes several things", "line 16, key challenge.shifts.far", None, None, "declare two shifts, each with a name")),
     (("[fit]\n", "[challenge]\nlevel = 'R6'\n[fit]\n"), ("challenge.level has a value that is not known", None, '"R6"', 'one of "R0" to "R5": how far the claim is challenged', None)),
     (("[fit]\n", "[challenge]\nrefits = 4\n[fit]\n"), ("challenge.refits is out of range", None, "4", "a whole number of at least 5: refits on untrained networks", None)),
+    (("[fit]\n", "[challenge.variants.late]\n[fit]\n"), ("the variant says nothing of what is other", "line 16, key challenge.variants.late", "{}", "at least one of place, layer, site, head, position, template", "say what differs from the claim, or remove it")),
+    (("[fit]\n", "[challenge.variants.late]\nsite = 'head'\nlayer = 1\n[fit]\n"), ("the place is given twice", "line 16, key challenge.variants.late", None, "site, or place and layer", "remove site, or place and layer")),
+    (("[fit]\n", "[challenge.variants.late]\nlayers = [1]\n[fit]\n"), ("unknown key challenge.variants.late.layers", "line 17, key challenge.variants.late.layers", "layers", "one of place, layer, site, head, position, template", "did you mean claim.layers? otherwise remove the key")),
+    (("[fit]\n", "[challenge.variants.late]\nlayer = -1\n[fit]\n"), ("the layer -1 is negative", "line 17, key challenge.variants.late.layer", "-1", None, None)),
+    (("[fit]\n", "[challenge.variants.late]\ntemplate = ''\n[fit]\n"), ("the template is no prompt", "line 17, key challenge.variants.late.template", '""', None, None)),
+    (("[fit]\n", "[challenge]\nvariants = ['late']\n[fit]\n"), ("challenge.variants is not a table", None, '["late"]', None, "write key = value pairs in a table")),
+    (("[fit]\n", "[challenge]\noff_task = 'others.txt'\n[fit]\n"), ("the off-task inputs are no function and no table", "line 17, key challenge.off_task", '"others.txt"', "the name of a function in the hypothesis file, or a file that ends in .csv or .json or .parquet", "name one of these; a path is relative to the spec")),
+    (("[fit]\n", "[challenge]\noff_task = ''\n[fit]\n"), ("the off-task inputs are no function and no table", None, '""', None, None)),
+    (("[fit]\n", "[challenge]\noff_task = 3\n[fit]\n"), ("challenge.off_task is not text", None, "3", None, "put it in quotes")),
+    (("[fit]\n", "[challenge]\nbudget = 0\n[fit]\n"), ("the budget is no number of forward passes and no time", "line 17, key challenge.budget", "0", 'a whole number above 0, or a time such as "90 seconds", "10 minutes" or "1.5 hours"', "write a number without quotes, or a time in quotes")),
+    *((("[fit]\n", f"[challenge]\nbudget = {bad}\n[fit]\n"), ("the budget is no number of forward passes and no time", "line 17, key challenge.budget", None, None, None)) for bad in ("true", "1e6", '"1000"', '"ten minutes"', '"0 minutes"', '"-1 minutes"', '"10 days"', '"1e9 hours"', "[1]")),
+    (("[fit]\n", "[challenge]\ndamage = 0\n[fit]\n"), ("challenge.damage is out of range", None, "0", None, None)),
+    (("[fit]\n", "[challenge]\ndamage = 1\n[fit]\n"), ("challenge.damage is out of range", None, "1", "a number above 0 and below 1: the share of off-task inputs whose answer an edit may change", None)),
+    (("[fit]\n", "[challenge]\nreplicated = 1.5\n[fit]\n"), ("challenge.replicated is out of range", None, "1.5", None, None)),
     (("[fit]\nlr = 0.05", "fit = 3"), ("unknown key data.fit", "line 16, key data.fit", None, None, "did you mean fit? otherwise remove the key")),
 ]  # fmt: skip
 

@@ -51,6 +51,7 @@ def prepared(name: str, overrides: Sequence[str] | None) -> Prepared:
 def _prepared(spec: Spec) -> Prepared:
     from commutes.search import (
         build_algorithm,
+        build_off_task,
         build_rivals,
         claimed_variables,
         distribution,
@@ -66,6 +67,7 @@ def _prepared(spec: Spec) -> Prepared:
         if function is not None:
             hypothesis.function(function, where=spec.where(key))
     build_rivals(hypothesis, spec)
+    build_off_task(hypothesis, spec)
     return Prepared(
         spec, hypothesis, algorithm, claimed_variables(spec, algorithm), distribution(hypothesis, spec)
     )

@@ -47,12 +47,14 @@ def check(
 
 
 def _network(ready: Prepared, parts: Mapping[str, Counterfactuals]) -> dict[str, Any]:
-    from commutes.search import all_inputs, blamed, build_network, grid
+    from commutes.search import all_inputs, blamed, build_network, check_off_task, check_variants, grid
 
     network = build_network(ready.hypothesis, ready.spec, ready.algorithm, seed=ready.spec.seed)
     inputs = all_inputs(list(parts.values()))
     with blamed(ready.hypothesis):
         places = grid(ready.spec, ready.algorithm, network, inputs=inputs)
+        check_variants(ready.spec, ready.algorithm, network, inputs=inputs)
+        check_off_task(ready.hypothesis, ready.spec, ready.algorithm, network)
     described: dict[str, Any] = {"name": network.name, "blocks": list(network.blocks)}
     if network.language is not None:
         described["prompts"] = len(next(iter(inputs.values())))

@@ -4,6 +4,7 @@ from commutes.robustness._case import Case, Check, Outcome, Progress, Thresholds
 from commutes.robustness._challenge import challenge
 from commutes.robustness._claim import LEDGER, Claim, claimed, content_hash
 from commutes.robustness._controls import controls
+from commutes.robustness._off_task import off_task_inputs
 from commutes.robustness._refits import Refit, refits
 from commutes.robustness._registry import CHECKS
 from commutes.robustness._replay import Replayed, replay
@@ -31,6 +32,7 @@ __all__ = [
     "columns_of",
     "content_hash",
     "controls",
+    "off_task_inputs",
     "pair_columns",
     "refits",
     "replay",

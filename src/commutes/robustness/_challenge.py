@@ -320,6 +320,13 @@ def _check_options(
                 expected="a number above 0 and up to 1",
                 fix="such as 0.9",
             )
+    if damage == 1:
+        raise DataError(
+            "damage= of 1 is a gate that no claim can miss",
+            got="1",
+            expected="a share below 1",
+            fix="such as 0.05",
+        )
     for name, whole in (("refits", refits), ("controls", controls), ("seed", seed)):
         if isinstance(whole, bool) or not isinstance(whole, int) or whole < 0:
             raise DataError(f"{name}= is a whole number", got=repr(whole), expected="a whole number from 0")

@@ -61,23 +61,37 @@ def off_task_of(given: Given | None, alignment: Alignment) -> OffTask | None:
     if given is None:
         return None
     claim, source = given if isinstance(given, tuple) and len(given) == 2 else (None, given)
-    if isinstance(source, Counterfactuals):
-        values = source.algorithm.arrays(source.inputs)
-        found = OffTask(values, source, claim)
-    elif isinstance(source, Mapping) and claim is None:
-        found = OffTask({str(name): _array(column) for name, column in source.items()})
-    else:
+    if not isinstance(source, Counterfactuals) and (claim is not None or not isinstance(source, Mapping)):
         raise DataError(
             "off_task= is inputs that the claim says nothing about",
             got=type(given).__name__,
             expected="Counterfactuals of another algorithm, a mapping from inputs to values, or (claim, its pairs)",
             fix="off_task=counterfactuals(other, 500, seed=1), say",
         )
-    _check_columns(found.values, alignment)
-    found = found if found.pairs is not None else replace(found, values=_distinct(found.values))
-    _check_outside(found, alignment.algorithm, alignment.algorithm.name)
+    found = replace(off_task_inputs(source, alignment.algorithm), claim=claim)
     if claim is not None:
         _check_claim(claim, found, alignment)
+    return found
+
+
+def off_task_inputs(source: Counterfactuals | Columns, algorithm: Algorithm) -> OffTask:
+    """Inputs that an algorithm says nothing about, if they are of the kind of its own.
+
+    Args:
+        source: Pairs of another algorithm, or columns of values by input.
+        algorithm: Whose network reads them.
+
+    Raises:
+        DataError: Inputs of another kind, or in the algorithm's domain.
+    """
+    if isinstance(source, Counterfactuals):
+        found = OffTask(source.algorithm.arrays(source.inputs), source)
+        _check_columns(found.values, algorithm)
+    else:
+        found = OffTask({str(name): _array(column) for name, column in source.items()})
+        _check_columns(found.values, algorithm)
+        found = replace(found, values=_distinct(found.values))
+    _check_outside(found, algorithm, algorithm.name)
     return found
 
 
@@ -100,8 +114,8 @@ def check_apart(found: OffTask | None, test: Counterfactuals) -> None:
         _check_outside(own, found.claim.algorithm, found.claim.algorithm.name)
 
 
-def _check_columns(values: Mapping[str, np.ndarray], alignment: Alignment) -> None:
-    names = [variable.name for variable in alignment.algorithm.input_variables]
+def _check_columns(values: Mapping[str, np.ndarray], algorithm: Algorithm) -> None:
+    names = [variable.name for variable in algorithm.input_variables]
     if set(values) != set(names):
         raise DataError(
             "off-task inputs are encoded together with the claim's own",
@@ -120,8 +134,8 @@ def _check_columns(values: Mapping[str, np.ndarray], alignment: Alignment) -> No
         )
 
     rng = np.random.default_rng(0)
-    for variable in alignment.algorithm.input_variables:
-        domain, column = alignment.algorithm.domain(variable), values[variable.name]
+    for variable in algorithm.input_variables:
+        domain, column = algorithm.domain(variable), values[variable.name]
         own = domain.array(domain.sample(rng, 1))
         if (own.dtype.kind, own.shape[1:]) != (column.dtype.kind, column.shape[1:]):
             # Joined with the claim's own, one of the two would become another type than its encoder knows.

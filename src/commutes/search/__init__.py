@@ -15,12 +15,14 @@ _HOMES: dict[str, tuple[str, ...]] = {
         "distribution",
         "train_network",
     ),
+    "commutes.search._against": ("check_off_task",),
     "commutes.search._canonical": ("canonical", "digest", "plain"),
     "commutes.search._claimed": ("all_inputs", "claimed_variables", "sample_values", "swap_sets"),
     "commutes.search._grid": ("Grid", "grid"),
     "commutes.search._hypothesis": ("Hypothesis", "blamed", "load_hypothesis"),
     "commutes.search._job": ("run",),
     "commutes.search._listing": ("NamedPlace", "PromptToken", "named_places", "prompt_tokens"),
+    "commutes.search._off_task": ("build_off_task",),
     "commutes.search._replayed": ("Again", "replayed"),
     "commutes.search._shipped": ("find_hypothesis", "find_spec", "shipped", "shipped_folder"),
     "commutes.search._spec_of_run": ("spec_of_run",),
@@ -28,11 +30,13 @@ _HOMES: dict[str, tuple[str, ...]] = {
     "commutes.search._store": ("RECORD", "Cell", "Store"),
     "commutes.search._store_checks": ("differences",),
     "commutes.search._store_files": ("confined",),
+    "commutes.search._variants": ("check_variants",),
     "commutes.search._verify": ("SAMPLE", "Verified", "verify"),
 }
 _HOME_OF = {name: home for home, names in _HOMES.items() for name in names}
 
 if TYPE_CHECKING:
+    from commutes.search._against import check_off_task
     from commutes.search._builders import (
         Progress,
         build_algorithm,
@@ -47,6 +51,7 @@ if TYPE_CHECKING:
     from commutes.search._hypothesis import Hypothesis, blamed, load_hypothesis
     from commutes.search._job import run
     from commutes.search._listing import NamedPlace, PromptToken, named_places, prompt_tokens
+    from commutes.search._off_task import build_off_task
     from commutes.search._replayed import Again, replayed
     from commutes.search._shipped import find_hypothesis, find_spec, shipped, shipped_folder
     from commutes.search._spec import Spec, json_schema, read_spec
@@ -54,6 +59,7 @@ if TYPE_CHECKING:
     from commutes.search._store import RECORD, Cell, Store
     from commutes.search._store_checks import differences
     from commutes.search._store_files import confined
+    from commutes.search._variants import check_variants
     from commutes.search._verify import SAMPLE, Verified, verify
 
 __all__ = [
@@ -73,8 +79,11 @@ __all__ = [
     "blamed",
     "build_algorithm",
     "build_network",
+    "build_off_task",
     "build_rivals",
     "canonical",
+    "check_off_task",
+    "check_variants",
     "claimed_variables",
     "confined",
     "differences",

@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
-from commutes.robustness import Shift
+from commutes.algorithm import Algorithm
+from commutes.errors import DataError, SpecError
+from commutes.network import Network
+from commutes.robustness import Shift, off_task_inputs
 from commutes.search._builders import named_distribution
 from commutes.search._hypothesis import Hypothesis
+from commutes.search._off_task import KEY, build_off_task
 from commutes.search._spec import Spec
 
-__all__ = ["build_shifts"]
+__all__ = ["build_shifts", "check_off_task"]
 
 
 def build_shifts(hypothesis: Hypothesis, spec: Spec) -> list[Shift]:
@@ -30,3 +34,21 @@ def build_shifts(hypothesis: Hypothesis, spec: Spec) -> list[Shift]:
         )
         for name, part in spec.challenge.shifts.items()
     ]
+
+
+def check_off_task(hypothesis: Hypothesis, spec: Spec, algorithm: Algorithm, network: Network) -> None:
+    """Hold the off-task inputs against the algorithm and the way in which the network reads inputs.
+
+    Raises:
+        SpecError: Inputs of another kind than the claim's, or that the claim is about.
+    """
+    found = build_off_task(hypothesis, spec)
+    if found is None:
+        return
+    try:
+        network.encode(off_task_inputs(found, algorithm).values)
+    except DataError as error:
+        where = spec.where(KEY) + ("" if error.where is None else f"; {error.where}")
+        raise SpecError(
+            error.what, where=where, got=error.got, expected=error.expected, fix=error.fix
+        ) from error

@@ -11,9 +11,10 @@ from commutes.errors import NetworkError, SpecError
 if TYPE_CHECKING:
     from commutes.network import Network, Site
     from commutes.search._spec import Spec
+    from commutes.search._spec_challenge import VariantPart
     from commutes.search._spec_claim import AtPart
 
-__all__ = ["Asked", "Keys", "asked", "by_name", "check_layers", "found", "located", "told"]
+__all__ = ["Asked", "Keys", "asked", "by_name", "check_layers", "found", "located", "moved", "told"]
 
 # The name that a layer alone stands for.
 BLOCK = "block_output"
@@ -69,9 +70,16 @@ def located(spec: Spec, network: Network, name: str, swept: Asked) -> Asked:
         SpecError: A place in every layer where no layer is named.
     """
     own = spec.claim.at.get(name)
-    if own is None:
-        return swept
-    place = _own_place(spec, network, name, own, swept)
+    return swept if own is None else moved(spec, network, own, swept, f"claim.at.{name}")
+
+
+def moved(spec: Spec, network: Network, own: AtPart | VariantPart, swept: Asked, key: str) -> Asked:
+    """A place, but for what a table says; `key` is the table's.
+
+    Raises:
+        SpecError: A place in every layer where no layer is named.
+    """
+    place = _own_place(spec, network, own, swept, key)
     # A head is one of its place: another place has not the same heads.
     head = swept.head if place.name == swept.name else None
     return replace(
@@ -191,7 +199,7 @@ def _places(spec: Spec, network: Network) -> list[Asked]:
     return [Asked(network.blocks[layer]) for layer in layers]
 
 
-def _own_place(spec: Spec, network: Network, name: str, own: AtPart, swept: Asked) -> Asked:
+def _own_place(spec: Spec, network: Network, own: AtPart | VariantPart, swept: Asked, key: str) -> Asked:
     if own.site is not None:
         return Asked(own.site)
     if own.place is None and own.layer is None:
@@ -199,11 +207,11 @@ def _own_place(spec: Spec, network: Network, name: str, own: AtPart, swept: Aske
     layer = swept.layer if own.layer is None else own.layer
     if layer is None:
         raise SpecError(
-            f"the place of {name} has no layer",
-            where=spec.where(f"claim.at.{name}.place"),
+            f"the place {own.place} has no layer",
+            where=spec.where(f"{key}.place"),
             got=f"place = {own.place!r} beside claim.sites",
             expected="a place and its layer",
-            fix=f"add layer to claim.at.{name}, or name its site",
+            fix=f"add layer to {key}, or name its site",
         )
     if own.place is None and not by_name(spec, network):
         return Asked(network.blocks[layer])
@@ -224,7 +232,9 @@ def check_layers(spec: Spec, name: str, count: int) -> None:
     claim = spec.claim
     listed = (0,) if isinstance(claim.layers, str) else claim.layers or ()
     asked = [(layer, _entry("claim.layers", claim.layers, layer)) for layer in listed]
-    asked += [(own.layer, f"claim.at.{at}.layer") for at, own in claim.at.items() if own.layer is not None]
+    tables = {f"claim.at.{name}": own.layer for name, own in claim.at.items()}
+    tables |= {f"challenge.variants.{name}": own.layer for name, own in spec.challenge.variants.items()}
+    asked += [(layer, f"{key}.layer") for key, layer in tables.items() if layer is not None]
     for layer, key in asked:
         if layer >= count:
             raise SpecError(

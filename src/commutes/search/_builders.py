@@ -46,9 +46,9 @@ def build_algorithm(hypothesis: Hypothesis, spec: Spec) -> Algorithm:
     name, where = spec.algorithm.build, spec.where("algorithm.build")
     build = hypothesis.function(name, where=where)
     _fits(build, name, 0, (), spec.algorithm.options, spec, "algorithm")
-    built = _called(hypothesis, name, build, (), spec.algorithm.options)
+    built = called(hypothesis, name, build, (), spec.algorithm.options)
     if not isinstance(built, Algorithm):
-        raise _wrong_type(hypothesis, name, built, "a commutes.Algorithm")
+        raise wrong_type(hypothesis, name, built, "a commutes.Algorithm")
     return built.check()
 
 
@@ -69,9 +69,9 @@ def build_network(hypothesis: Hypothesis, spec: Spec, algorithm: Algorithm, *, s
     assert name is not None, "a network is built wherever none is named"
     build = hypothesis.function(name, where=where)
     _fits(build, name, 1, ("seed",), spec.network.options, spec, "network")
-    built = _called(hypothesis, name, build, (algorithm,), {"seed": seed, **spec.network.options})
+    built = called(hypothesis, name, build, (algorithm,), {"seed": seed, **spec.network.options})
     if not isinstance(built, Network):
-        raise _wrong_type(hypothesis, name, built, "a commutes.Network")
+        raise wrong_type(hypothesis, name, built, "a commutes.Network")
     return built
 
 
@@ -97,9 +97,9 @@ def train_network(
         return network
     train = hypothesis.function(name, where=spec.where("network.train"))
     _fits(train, name, 2, ("seed", "progress"), {}, spec, "network")
-    trained = _called(hypothesis, name, train, (network, algorithm), {"seed": seed, "progress": progress})
+    trained = called(hypothesis, name, train, (network, algorithm), {"seed": seed, "progress": progress})
     if not isinstance(trained, Network):
-        raise _wrong_type(hypothesis, name, trained, "a commutes.Network")
+        raise wrong_type(hypothesis, name, trained, "a commutes.Network")
     return trained
 
 
@@ -149,14 +149,14 @@ def build_rivals(hypothesis: Hypothesis, spec: Spec) -> dict[str, Algorithm]:
     found: dict[str, Algorithm] = {}
     for row, name in enumerate(spec.challenge.rivals):
         build = hypothesis.function(name, where=spec.where(f"challenge.rivals.{row}"))
-        built = _called(hypothesis, name, build, (), {})
+        built = called(hypothesis, name, build, (), {})
         if not isinstance(built, Algorithm):
-            raise _wrong_type(hypothesis, name, built, "a commutes.Algorithm")
+            raise wrong_type(hypothesis, name, built, "a commutes.Algorithm")
         found[name] = built
     return found
 
 
-def _called(
+def called(
     hypothesis: Hypothesis,
     name: str,
     function: Callable[..., Any],
@@ -216,7 +216,7 @@ def _fits(
         )
 
 
-def _wrong_type(hypothesis: Hypothesis, name: str, value: object, expected: str) -> AlgorithmError:
+def wrong_type(hypothesis: Hypothesis, name: str, value: object, expected: str) -> AlgorithmError:
     return AlgorithmError(
         f"{name}() of the hypothesis file returned something else",
         where=shown(hypothesis.path),

@@ -20,7 +20,7 @@ from commutes.errors import ArtefactError
 from commutes.network import Network
 from commutes.report import exit_status
 from commutes.robustness import LEDGER, Report, Stopped, challenge, unclaimed
-from commutes.search._against import build_shifts
+from commutes.search._against import build_shifts, check_off_task
 from commutes.search._builders import (
     build_algorithm,
     build_network,
@@ -32,12 +32,14 @@ from commutes.search._claimed import all_inputs, swap_sets
 from commutes.search._finished import finished, mark_finished
 from commutes.search._grid import grid
 from commutes.search._hypothesis import Hypothesis, blamed, load_hypothesis
+from commutes.search._off_task import build_off_task, off_task_sha256
 from commutes.search._pictures import drawn_figures, selection_record
 from commutes.search._spec import Spec
 from commutes.search._store import Store
 from commutes.search._store_checks import RUN
 from commutes.search._sweep import Data, Told, aligned, chosen, staged, sweep
 from commutes.search._toml import shown
+from commutes.search._variants import check_variants, fitted_variants
 
 
 @dataclass(frozen=True, eq=False)
@@ -90,6 +92,8 @@ def _run(
     algorithm = build_algorithm(hypothesis, spec)
     versions = _versions()
     what = {"hypothesis": hypothesis.sha256, **versions}
+    if (table := off_task_sha256(spec)) is not None:
+        what["off_task"] = table
     level = max(require or spec.challenge.level, spec.challenge.level)
     Store.check(out, spec.identity(algorithm))
     if (out / RUN).exists():
@@ -99,7 +103,10 @@ def _run(
     untrained = build_network(hypothesis, spec, algorithm, seed=spec.seed)
     drawn = _data(spec, algorithm, distribution(hypothesis, spec), hypothesis.sha256)
     # Every place, size and position is held against the untrained network and all prompts, before the long work.
-    grid(spec, algorithm, untrained, inputs=all_inputs(drawn.parts))
+    inputs = all_inputs(drawn.parts)
+    grid(spec, algorithm, untrained, inputs=inputs)
+    check_variants(spec, algorithm, untrained, inputs=inputs)
+    check_off_task(hypothesis, spec, algorithm, untrained)
     store = Store.open(out, spec.identity(algorithm), notes=versions)
     network = _trained(store, hypothesis, spec, algorithm, progress, seed=spec.seed)
     report: Report | Stopped | None = _stopped(spec, network, drawn, level, progress, reproduce)
@@ -143,24 +150,34 @@ def _challenged(
     cells = sweep(store, spec, plan, drawn, progress)
     best = chosen(cells)
     selection = selection_record(spec, plan, cells, best)
+    part = spec.challenge
     others = [
         _trained(store, hypothesis, spec, algorithm, progress, seed=spec.seed + number)
-        for number in range(1, 1 + (spec.challenge.networks if level == "R5" else 0))
+        for number in range(1, 1 + (part.networks if level == "R5" else 0))
     ]
+    variants = {}
+    if level >= "R4":
+        place = plan.rows.index(cells[best].row), cells[best].size
+        variants = fitted_variants(store, spec, network, drawn, place, progress)
     report = challenge(
         aligned(spec, store, drawn, cells[best]),
         train=drawn.train,
         select=drawn.select,
         test=drawn.test,
         level=level,
-        target=spec.challenge.target,
-        behaviour=spec.challenge.behaviour,
-        refits=spec.challenge.refits,
-        controls=spec.challenge.controls,
+        target=part.target,
+        behaviour=part.behaviour,
+        refits=part.refits,
+        controls=part.controls,
         rivals=build_rivals(hypothesis, spec),
+        variants=variants,
         networks=others,
+        replicated=part.replicated,
         shifts=build_shifts(hypothesis, spec),
-        every_input=spec.challenge.every_input,
+        off_task=build_off_task(hypothesis, spec),
+        damage=part.damage,
+        every_input=part.every_input,
+        budget=part.allowed,
         seed=spec.seed,
         selection=selection,
         ledger=store.folder,

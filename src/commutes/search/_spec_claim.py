@@ -15,7 +15,7 @@ from pydantic import (
 
 from commutes.search._spec_part import TAGS, Builder, Count, Part, once, refuse
 
-__all__ = ["AtPart", "ClaimPart"]
+__all__ = ["AtPart", "ClaimPart", "Head", "Layer", "Position", "placed_once"]
 
 
 def _from_zero(what: str, example: str) -> AfterValidator:
@@ -80,6 +80,16 @@ All = Annotated[Literal["all"], Tag(TAGS[0])]
 JointSet = Annotated[tuple[Builder, ...], Field(strict=False), AfterValidator(_joint_set)]
 
 
+def placed_once(site: str | None, *others: object) -> None:
+    """Refuse a table that names its place by a site and in another way."""
+    if site is not None and any(other is not None for other in others):
+        raise refuse(
+            "the place is given twice",
+            "site, or place and layer",
+            "remove site, or place and layer",
+        )
+
+
 class AtPart(Part):
     """[claim.at.<variable>]: what of this variable's place is not swept with the others."""
 
@@ -96,12 +106,7 @@ class AtPart(Part):
 
     @model_validator(mode="after")
     def _said(self) -> Self:
-        if self.site is not None and (self.place is not None or self.layer is not None):
-            raise refuse(
-                "the variable's place is given twice",
-                "site, or place and layer",
-                "remove site, or place and layer",
-            )
+        placed_once(self.site, self.place, self.layer)
         if all(value is None for value in (self.place, self.layer, self.site, self.head, self.position)):
             raise refuse(
                 "the table says nothing of the variable's place",

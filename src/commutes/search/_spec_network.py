@@ -10,7 +10,7 @@ from pydantic import AfterValidator, BeforeValidator, Field, WithJsonSchema, mod
 
 from commutes.search._spec_part import Builder, Options, Part, refuse
 
-__all__ = ["NetworkPart"]
+__all__ = ["NetworkPart", "Template"]
 
 _MESSAGE = {"role", "content"}
 

@@ -6,9 +6,10 @@ from typing import Annotated, Literal, Self
 
 from pydantic import AfterValidator, Field, model_validator
 
+from commutes.search._spec_challenge import ChallengePart, ShiftPart, VariantPart
 from commutes.search._spec_claim import AtPart, ClaimPart
 from commutes.search._spec_network import NetworkPart
-from commutes.search._spec_part import Builder, Count, Options, Part, Share, once, refuse
+from commutes.search._spec_part import Builder, Count, Options, Part, Share, refuse
 
 __all__ = [
     "AlgorithmPart",
@@ -22,6 +23,7 @@ __all__ = [
     "RunName",
     "ShiftPart",
     "Split",
+    "VariantPart",
     "refuse",
 ]
 
@@ -108,58 +110,3 @@ class FitPart(Part):
     alone, which is faster); measured is always what it would say of all"""
     cohort: Count = 12
     """a whole number of at least 1: how many cells of a language model's sweep are fitted together"""
-
-
-class ShiftPart(Part):
-    """[challenge.shifts."name"]: a change of the inputs under which the claim has to hold without another fit."""
-
-    distribution: Builder | None = None
-    """how inputs are drawn: "values", "inputs", or the name of a Distribution in the hypothesis file"""
-    domain: (
-        Annotated[
-            dict[Builder, Annotated[tuple[int | float | str | bool, ...], Field(strict=False)]], Field()
-        ]
-        | None
-    ) = None
-    """a table from inputs to lists of other values, such as { x = [20, 21, 22] }"""
-    template: Annotated[str, Field(min_length=1)] | None = None
-    """another prompt of a language model, with the same inputs as slots"""
-    independent: Annotated[tuple[Builder, ...], Field(strict=False), AfterValidator(once)] = ()
-    """a list of inputs that are drawn independently of all others"""
-    resample: Annotated[tuple[Builder, ...], Field(strict=False), AfterValidator(once)] = ()
-    """a list of inputs that are drawn anew in swaps of what is not computed from them"""
-
-    @model_validator(mode="after")
-    def _one(self) -> Self:
-        others = [k for k in ("domain", "template", "independent", "resample") if getattr(self, k)]
-        if len(others) > 1 or not (others or self.distribution):
-            raise refuse(
-                "the shift changes several things" if others else "the shift says nothing of what is shifted",
-                "distribution, or one of domain, template, independent, resample (with or without a distribution)",
-                "declare two shifts, each with a name" if others else "say what is shifted, or remove it",
-            )
-        return self
-
-
-class ChallengePart(Part):
-    """[challenge]: what the claim has to survive."""
-
-    level: Literal["R0", "R1", "R2", "R3", "R4", "R5"] = "R2"
-    """one of "R0" to "R5": how far the claim is challenged"""
-    target: Share = 0.9
-    """a number above 0 and up to 1: the accuracy that the worst cell has to clear"""
-    behaviour: Share = 0.95
-    """a number above 0 and up to 1: the accuracy of the network itself that the claim presupposes"""
-    refits: Annotated[int, Field(ge=5)] = 5
-    """a whole number of at least 5: refits on untrained networks"""
-    controls: Annotated[int, Field(ge=3)] = 3
-    """a whole number of at least 3: control algorithms, drawn at random with the same marginals"""
-    shifts: dict[Annotated[str, Field(min_length=1)], ShiftPart] = Field(default_factory=dict)
-    """a table by name: changes of the inputs under which the claim has to hold, at least two for R4, such as
-    shifts.noise = { resample = ["w"] }"""
-    every_input: bool = False
-    """true or false: whether the claim is of every input, so that one counterexample refutes it"""
-    rivals: Annotated[tuple[Builder, ...], Field(strict=False), AfterValidator(once)] = ()
-    """a list of names of functions in the hypothesis file that build rival algorithms, without options"""
-    networks: Annotated[int, Field(ge=0)] = 0
-    """a whole number: further networks that are trained from the next seeds, at least three for R5"""
