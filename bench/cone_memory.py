@@ -1,7 +1,7 @@
 """Peak resident memory of a sweep over twelve sites of GPT-2's shape, beside the budget that it was given.
 
 Every budget has a process of its own, which loads the model, runs the longest prompt once and notes what is resident.
-Then 64 pairs of 20 tokens are fitted at twelve blocks together for a few steps, selection among them, and the
+Then 32 pairs of 20 tokens are fitted at twelve blocks together for a few steps, selection among them, and the
 highest resident memory is read. What is above the note is the sweep: what is kept, gradients, and what the
 allocator does not give back.
 
@@ -30,7 +30,7 @@ import commutes as cm
 from commutes.training import Settings, fit_many
 
 BUDGETS = (128, 256, 512)
-PAIRS, STEPS = 64, 3
+PAIRS, STEPS = 32, 3
 MEGABYTE = 2**20
 
 

@@ -13,7 +13,8 @@ from torch.profiler import ProfilerActivity, profile
 
 from commutes import Network
 from commutes.engine import Prepared, clean_rows_within, forward, prepare_all, rows_within
-from commutes.engine._memory import _Counting
+from commutes.engine._counted import _Counting, bytes_of
+from commutes.engine._kept import _run
 from commutes.network.transformers import word_tokenizer
 from tests.network.transformers import models as M
 
@@ -174,7 +175,7 @@ def test_what_is_there_at_the_same_time_is_counted() -> None:
 
 
 def test_states_that_are_computed_again_are_so_a_few_at_a_time(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Of keys and values all are made before the first positions' are kept."""
+    """By all that a run makes: what is kept of it is the least."""
     net = network()
     module: Any = net.module
     old, rows = module.forward, []
@@ -183,9 +184,16 @@ def test_states_that_are_computed_again_are_so_a_few_at_a_time(monkeypatch: pyte
         rows.append(len(named["input_ids"]))
         return old(*args, **named)
 
-    # Keys and values of one input in all four layers, and what is kept of it: output, keys and values behind.
-    each = 4 * (4 * 2 * TOKENS * 64 + 64 + 3 * 2 * (TOKENS - 1) * 64)
     full = ready(net, 0, "last", 2**30)
+    assert full.cone is not None
+    wanted = full.cone.kept.wanted
+
+    def taken(n: int) -> int:
+        return bytes_of(lambda: _run(net, full.inputs.rows(torch.arange(n)), wanted))
+
+    each = taken(1)
+    # Keys and values of one input in all four layers, and what is kept of it: output, keys and values behind.
+    assert each > 4 * (4 * 2 * TOKENS * 64 + 64 + 3 * 2 * (TOKENS - 1) * 64)
     expected = _pairs(full, C.raws([64])[0].float(), N)()
     for fit in (1, 3, 7):
         (prepared,) = prepare_all(
@@ -194,13 +202,14 @@ def test_states_that_are_computed_again_are_so_a_few_at_a_time(monkeypatch: pyte
         )  # fmt: skip
         kept = prepared.cone.kept  # type: ignore[union-attr]
         assert kept.at_once == fit
+        assert taken(fit) <= fit * each
         monkeypatch.setitem(module.__dict__, "forward", counted)
         states, where = kept.states(torch.arange(N))
         monkeypatch.undo()
         beyond = N - sum(kept.bounds)
         assert rows == [fit] * (beyond // fit) + ([beyond % fit] if beyond % fit else [])
         rows.clear()
-        whole, there = full.cone.kept.states(torch.arange(N))  # type: ignore[union-attr]
+        whole, there = full.cone.kept.states(torch.arange(N))
         assert (states.outputs[0][where] - whole.outputs[0][there]).abs().max() < 1e-5
         again = ready(net, 0, "last", fit * each)
         assert (_pairs(again, C.raws([64])[0].float(), N)() - expected).abs().max() < 1e-5

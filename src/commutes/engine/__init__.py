@@ -2,10 +2,11 @@
 
 from commutes.engine._admission import cone_certificate
 from commutes.engine._capture import capture, captured
+from commutes.engine._counted import bytes_of
 from commutes.engine._forward import Resume, Start, Weights, forward, observe
 from commutes.engine._interchange import Featurizer, SiteEdit, interchange
 from commutes.engine._layout import PlaceLayout, SiteLayout, layouts
-from commutes.engine._memory import bytes_of, clean_rows_within, rows_within
+from commutes.engine._memory import clean_rows_within, rows_within
 from commutes.engine._prepare import BUDGET, prepare, prepare_all
 from commutes.engine._prepared import Batch, Cone, Edited, Prepared, logits_together
 from commutes.engine._resume import Certificate, certificate, resume_block

@@ -9,6 +9,7 @@ from typing import Any
 import torch
 from torch import nn
 
+from commutes.engine._counted import runs_within
 from commutes.engine._forward import observe
 from commutes.engine._prefix import Pair, recorded, recording
 from commutes.engine._taps import Tap
@@ -124,9 +125,13 @@ def keep(
     slots[bases] = torch.arange(len(bases))
     others = (slots < 0).nonzero().squeeze(1)
     slots[others] = torch.arange(len(bases), inputs.n)
-    found, passing = _run(network, inputs.rows(bases[:1]), wanted)
-    each = _bytes(found)
-    at_once = max(1, min(network.batch_size(inputs), (budget if room is None else room) // passing))
+    first: list[States] = []
+    at_once = runs_within(
+        budget if room is None else room,
+        network.batch_size(inputs),
+        lambda: first.append(_run(network, inputs.rows(bases[:1]), wanted)),
+    )
+    each = _bytes(first[0])
     on_device = min(len(bases), max(0, budget) // each)
     spills = network.device.type != "cpu"
     on_host = min(len(bases) - on_device, _SPILL * max(0, budget) // each) if spills else 0
@@ -147,7 +152,7 @@ def _runs(
     network: Network, inputs: Inputs, wanted: Wanted, rows: torch.Tensor, at_once: int
 ) -> Iterator[States]:
     for part in rows.split(at_once):
-        yield _run(network, inputs.rows(part), wanted)[0]
+        yield _run(network, inputs.rows(part), wanted)
 
 
 def _joined(parts: Iterator[States], count: int, device: torch.device) -> States:
@@ -167,8 +172,8 @@ def _joined(parts: Iterator[States], count: int, device: torch.device) -> States
     return whole
 
 
-def _run(network: Network, inputs: Inputs, wanted: Wanted) -> tuple[States, int]:
-    """One base run, without gradient and without the head; and the bytes of the keys and values that it made."""
+def _run(network: Network, inputs: Inputs, wanted: Wanted) -> States:
+    """One base run, without gradient and without the head."""
     outputs: dict[int, torch.Tensor] = {}
     cache = recording()
 
@@ -191,8 +196,7 @@ def _run(network: Network, inputs: Inputs, wanted: Wanted) -> tuple[States, int]
     def first(tensor: torch.Tensor) -> torch.Tensor:
         return tensor[:, :, : wanted.positions].clone().to(network.device)
 
-    found = States(outputs, {j: (first(pairs[j][0]), first(pairs[j][1])) for j in wanted.layers})
-    return found, _bytes(found) + sum(t.numel() * t.element_size() for pair in pairs for t in pair)
+    return States(outputs, {j: (first(pairs[j][0]), first(pairs[j][1])) for j in wanted.layers})
 
 
 def _map(states: States, change: Any) -> States:

@@ -10,6 +10,7 @@ import torch
 
 from commutes.engine._admission import cone_certificate
 from commutes.engine._capture import captured
+from commutes.engine._counted import runs_within
 from commutes.engine._kept import Wanted, keep
 from commutes.engine._layout import SiteLayout, layouts
 from commutes.engine._padding import check_padding
@@ -80,7 +81,13 @@ def prepare_all(
     room = budget
     needed = sum(_bytes(layout) for layout in plan.values()) * len(roles[1])
     if needed <= budget:
-        kept = captured(network, inputs.rows(roles[1]), plan, source=True)
+        kept = captured(
+            network,
+            inputs.rows(roles[1]),
+            plan,
+            source=True,
+            chunk=_at_once(network, inputs, plan, roles[1], room),
+        )
         for site, found in kept.items():
             check_finite(found, site, roles[1])
         budget -= needed
@@ -108,6 +115,17 @@ def prepare_all(
     if found.holds:
         return _with_cones(prepared, roles[0], budget, room)
     return [_resumed(replace(one, refused=found.reason), budget // len(prepared)) for one in prepared]
+
+
+def _at_once(
+    network: Network, inputs: Inputs, plan: Mapping[Site, SiteLayout], sources: torch.Tensor, room: int
+) -> int:
+    """How many sources are run together, by what one takes; of networks that are no language models as usual."""
+    usual = network.batch_size(inputs)
+    if network.language is None or not len(sources):
+        return usual
+    one = inputs.rows(sources[:1])
+    return runs_within(room, usual, lambda: captured(network, one, plan, source=True))
 
 
 def _role(rows: np.ndarray | None, n: int) -> torch.Tensor:
