@@ -204,7 +204,7 @@ def test_the_words_of_the_upgrade_path():
     good = supported("R2")
     assert upgrade(good) == (
         "to reach R3 (mediates): run C1 cause and isolation first, the cheapest "
-        "(one pass for each measured pair); then A4, C3, C8, D1 or D4, D6"
+        "(none beyond A2); then A4, C3, C8, D1 or D4, D6"
     )
     assert upgrade(good | {"A2": "inconclusive"}, n_to_decide={"A2": 3100}) == (
         "to reach R2 (controls): decide A2 stratified IIA with about 3,100 pairs"

@@ -93,7 +93,8 @@ CATALOGUE: tuple[CatalogueEntry, ...] = (
     CatalogueEntry(
         "A2", "stratified IIA", "Does a swap give the expected answer in every stratum, and not only on the "
         "mean?", "R2", "lower bound of the worst cell at least the target; vacuous where the data cannot "
-        "exclude a trivial rival", _ONCE, 2, (_ABSTRACTIONS, _DAS),
+        "exclude a trivial rival", "six passes for each measured pair: its swap and "
+        "five random subspaces", 2, (_ABSTRACTIONS, _DAS),
     ),
     CatalogueEntry(
         "A3", "adequacy of the data", "Could these pairs tell the claim from each of its rivals?", "R1",
@@ -103,21 +104,22 @@ CATALOGUE: tuple[CatalogueEntry, ...] = (
     CatalogueEntry(
         "A4", "margin recovery", "Does a swap move the margin between the answers as far as a natural "
         "input does?", "R3", "upper bound of the share outside [.8, 1.25] below .1",
-        "two passes for each effective pair", 3, (_PATCHING,),
+        "at most three passes for each effective pair, one for each placebo pair", 3, (_PATCHING,),
     ),
     CatalogueEntry(
         "A5", "map capacity", "Is the map too powerful, so that it would align anything?", "R2",
-        "upper bound of the null of the claimed family below .6 of the way from the floor to 1", "refits for "
-        "every family of maps", 20_000, (_DILEMMA,),
+        "upper bound of the null of the claimed family below .6 of the way from the floor to 1",
+        "none beyond B1", 20_000, (_DILEMMA,),
     ),
     CatalogueEntry(
         "A6", "held-out inputs", "Does it hold on inputs that no fit has seen?", "R2",
-        "upper bound of the gap between fitted and held-out inputs below .05", _ONCE, 2, (_DAS,),
+        "upper bound of the gap between fitted and held-out inputs below .05",
+        "one pass for each measured pair at most, on fitted inputs", 2, (_DAS,),
     ),
     CatalogueEntry(
         "A7", "multiverse", "Does the verdict survive other defensible metrics, replacements and positions?",
         "R4", "at least .9 of at least six combinations keep the verdict", "one pass for each pair and "
-        "combination", 12, (_PATCHING,),
+        "replacement, and the clean inputs", 12, (_PATCHING,),
     ),
     CatalogueEntry(
         "A8", "dose", "Does the answer turn once, and where, as the swap grows from nothing to its full "
@@ -135,8 +137,9 @@ CATALOGUE: tuple[CatalogueEntry, ...] = (
     ),
     CatalogueEntry(
         "B2", "control task", "Could the same procedure have fitted a random function of the same inputs?",
-        "R2", "lower bound of the selectivity against the worst of at least three controls above .2", _REFIT,
-        5_000, (_CONTROL,),
+        "R2", "lower bound of the selectivity against the worst of at least three controls above .2",
+        "at least three "
+        "refits for each variable, batched", 5_000, (_CONTROL,),
     ),
     CatalogueEntry(
         "B3", "random subspace, other sites", "What do random coordinates of the same size reach, here and "
@@ -156,16 +159,18 @@ CATALOGUE: tuple[CatalogueEntry, ...] = (
     ),
     CatalogueEntry(
         "C1", "cause and isolation", "Does each variable's place change what it should, and nothing else?",
-        "R3", "lower bound of the smaller of cause and isolation at least the target", _ONCE, 2, (_RAVEL,),
+        "R3", "lower bound of the smaller of cause and isolation at least the target", "none beyond A2", 2,
+        (_RAVEL,),
     ),
     CatalogueEntry(
         "C2", "joint interventions", "Does it hold when several variables are swapped at once, each from its "
         "own source?", "R3", "lower bound of the worst subset at least the target", "one pass for each pair "
-        "and subset", 4, (_ABSTRACTIONS, _FOUNDATION),
+        "of a subset and each of its inputs", 4, (_ABSTRACTIONS, _FOUNDATION),
     ),
     CatalogueEntry(
         "C3", "strictness", "Does what lies outside the alignment leave the answer alone?", "R3",
-        "lower bound of the joint resampling at least .95", "one pass for each pair and outside unit", 10,
+        "lower bound of the joint resampling at least .95",
+        "three passes for each input, and one for each outside unit of a sample", 10,
         (_ABSTRACTIONS,),
     ),
     CatalogueEntry(
@@ -182,35 +187,38 @@ CATALOGUE: tuple[CatalogueEntry, ...] = (
     ),
     CatalogueEntry(
         "C7", "redundancy", "Is the variable also kept, and read, somewhere else?", None, "diagnostic",
-        "one probe and one pass for each pair and place", 30, (_HYDRA,),
+        "a probe for each place, at most four passes for each pair where it reads", 30, (_HYDRA,),
     ),
     CatalogueEntry(
         "C8", "necessity", "Does randomising the place cost exactly what the algorithm says it should?", "R3",
         "equivalence to the algorithm's prediction within .1, beside random coordinates of the same size",
-        "two passes for each pair", 3, (_AMNESIC,),
+        "two passes for each base and variable", 3, (_AMNESIC,),
     ),
     CatalogueEntry(
         "C9", "off task", "Is behaviour that the claim says nothing about left as it was?", "R4",
-        "upper bound of the damage at most what was declared", "two passes for each off-task input", 3,
+        "upper bound of the damage at most what was declared",
+        "one pass for each off-task input, and one for each set that is swapped", 3,
         (_RAVEL,),
     ),
     CatalogueEntry(
         "D1", "row space and null space", "Does the effect come from the part that the next layer reads?",
         "R3", "lower bound of what the unread part adds not above .2; vacuous in a residual stream",
-        "two passes for each pair", 3, (_ILLUSION, _REPLY),
+        "two passes for each effective pair", 3, (_ILLUSION, _REPLY),
     ),
     CatalogueEntry(
         "D2", "whole component", "Is the subspace's effect no larger than that of the component that holds "
-        "it?", "R3", "ratio at most 1.1 on controlled pairs", "two passes for each pair", 3, (_ILLUSION,),
+        "it?", "R3", "ratio at most 1.1 on controlled pairs",
+        "two passes for each controlled pair, and its clean inputs", 3, (_ILLUSION,),
     ),
     CatalogueEntry(
         "D3", "natural in read space", "Do the readers see edited states as they see natural ones?", "R3",
-        "excess share below .05", "one pass for each pair", 2, (_REPLY,),
+        "excess share below .05", "one pass for each fitted input", 2, (_REPLY,),
     ),
     CatalogueEntry(
         "D4", "agreement under upstream perturbation", "When something upstream changes, does the network "
         "follow what its variables then say?", "R3", "lower bound where the decoded value changed at least "
-        ".9 of clean agreement; vacuous under redundancy", "one pass for each pair and upstream unit", 10,
+        ".9 of clean agreement; vacuous under redundancy",
+        "at most 4,096 perturbed runs, and the clean inputs", 10,
         (_FOUNDATION,),
     ),
     CatalogueEntry(
@@ -219,7 +227,8 @@ CATALOGUE: tuple[CatalogueEntry, ...] = (
     ),
     CatalogueEntry(
         "D6", "probe and patch", "Is what can be decoded there also what is used?", "R3",
-        "upper bound of decodability minus IIA below .2", "one probe, none beyond A2", 2, (_PROBING,),
+        "upper bound of decodability minus IIA below .2", "one probe, one pass for each fitted input", 2,
+        (_PROBING,),
     ),
     CatalogueEntry(
         "D7", "edited where localised", "Do edits work best where the variable was localised?", None,
@@ -231,17 +240,20 @@ CATALOGUE: tuple[CatalogueEntry, ...] = (
     ),
     CatalogueEntry(
         "E1", "shifts", "Does it hold when the inputs shift, and is it the network or the alignment that "
-        "fails?", "R4", "the worst of at least two declared shifts", "one pass for each pair and shift", 4,
+        "fails?", "R4", "the worst of at least two declared shifts", "three passes for each pair and shift",
+        4,
         (_SHORTCUT,),
     ),
     CatalogueEntry(
         "E2", "counterexamples", "How often does it fail, and can a search find a failure that replays?",
-        "R4", "upper bound of the random rate below one minus the target", "up to 100,000 passes", 50,
+        "R4", "upper bound of the random rate below one minus the target",
+        "at most 100,000 pairs beside as many random ones as were measured", 50,
         (_CHECKLIST,),
     ),
     CatalogueEntry(
         "E3", "fitting seeds", "Do other fits find the same variable, so that one edits and another reads?",
-        "R4", "lower bound of the cross-swap at least .9 over at least five refits", _REFIT, 5_000,
+        "R4", "lower bound of the cross-swap at least .9 over at least five refits",
+        "at least five refits, and a pass for each effective pair and two fits", 5_000,
         (_UNDERSPECIFIED,),
     ),
     CatalogueEntry(

@@ -58,9 +58,12 @@ def planned(
     fit = 0 if train is None else _fit(settings, train, select)
     each = len(test) + (fit if _learnt(alignment) else 0)
     swapped = sum(variable.kind == "inner" for variable in alignment.variables)
-    fits = {"B1": refits, "B2": controls * swapped, "E3": refits, "E4": networks, "A5": 0}
+    again = refits if _learnt(alignment) else 0
+    fits = {"B1": refits, "B2": controls * swapped, "E3": again, "E4": networks}
     known = {name: count * each for name, count in fits.items()}
-    known |= {"A1": len(test.ids), "A2": (1 + DRAWS) * len(test), "A3": 0}
+    known |= {"A1": len(test.ids), "A2": (1 + DRAWS) * len(test)}
+    # What was run for others is not run again: A2's swaps, and B1's refits.
+    known |= dict.fromkeys(("A3", "A5", "A9", "C1"), 0)
     # A rival is fitted where the claim was not, too; without pairs to fit on it is not even measured.
     known["E5"] = 0 if train is None else (rivals + MADE) * (fit + len(test))
     times = {"A7": 1 + variants}
