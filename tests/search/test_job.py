@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import json
+import runpy
+import shutil
+from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
@@ -22,7 +25,8 @@ FILES = [
 
 
 def spec_of(path: Path, *overrides: str):
-    return read_spec(path, overrides=[*QUICK, *overrides])
+    # By its name alone: a record says how it is made again, and is to be the same in every folder.
+    return read_spec(path, given=path.name, overrides=[*QUICK, *overrides])
 
 
 def differences(one, two, where=""):
@@ -49,9 +53,8 @@ def timeless(record):
     return copied
 
 
-@pytest.fixture
-def fits(monkeypatch):
-    """Counts the cells that are fitted."""
+def counted_fits(patch: pytest.MonkeyPatch) -> list[str]:
+    """The cells that are fitted from now on."""
     found = []
     real = sweeping.fit_many
 
@@ -59,23 +62,64 @@ def fits(monkeypatch):
         found.extend(str(alignment.sites[0]) for alignment in alignments)
         return real(alignments, *args, **kwargs)
 
-    monkeypatch.setattr(sweeping, "fit_many", counted)
+    patch.setattr(sweeping, "fit_many", counted)
     return found
 
 
 @pytest.fixture
-def trainings(project):
-    """Counts how often the hypothesis' network is trained."""
-    log = project / "trained.log"
-    path = project / "gate.py"
-    text = path.read_text().replace(
-        "def train(network, algorithm, *, seed, progress=None):\n",
-        "def train(network, algorithm, *, seed, progress=None):\n"
-        f"    with open({str(log)!r}, 'a') as log:\n        log.write('trained ')\n",
-    )
-    assert "log.write" in text
-    path.write_text(text)
-    return lambda: log.read_text().split().count("trained") if log.exists() else 0
+def fits(monkeypatch):
+    return counted_fits(monkeypatch)
+
+
+@dataclass(frozen=True)
+class Made:
+    """A project whose hypothesis counts its trainings, with its finished run in the folder `out`."""
+
+    folder: Path
+    done: job.Outcome
+    fits: list[str]
+
+    @property
+    def out(self) -> Path:
+        return self.folder / "out"
+
+
+@pytest.fixture(scope="module")
+def made(tmp_path_factory):
+    texts = runpy.run_path(str(Path(__file__).with_name("conftest.py")))
+    folder = tmp_path_factory.mktemp("made")
+    line = "def train(network, algorithm, *, seed, progress=None):\n"
+    assert line in texts["HYPOTHESIS"]
+    log = "    from pathlib import Path\n    with Path(__file__).with_name('trained.log').open('a') as log:\n"
+    counting = texts["HYPOTHESIS"].replace(line, line + log + "        log.write('trained ')\n")
+    (folder / "gate.py").write_text(counting)
+    (folder / "and_or.toml").write_text(texts["SPEC"])
+    with pytest.MonkeyPatch.context() as patch:
+        found = counted_fits(patch)
+        done = job.run(spec_of(folder / "and_or.toml"), out=folder / "out")
+    return Made(folder, done, found)
+
+
+@pytest.fixture
+def project(made, tmp_path):
+    """A copy of that project without its run, for one test alone."""
+    copy = tmp_path / "project"
+    shutil.copytree(made.folder, copy, ignore=shutil.ignore_patterns("out", "trained.log"))
+    return copy
+
+
+@pytest.fixture
+def ran(made, tmp_path):
+    """A copy of it with its run: its spec and the run's folder."""
+    copy = tmp_path / "ran"
+    shutil.copytree(made.folder, copy)
+    return copy / "and_or.toml", copy / "out"
+
+
+def trainings(folder: Path) -> int:
+    """How often the network of a project was trained."""
+    log = folder / "trained.log"
+    return log.read_text().split().count("trained") if log.exists() else 0
 
 
 def cells_of(folder: Path) -> list[Path]:
@@ -84,25 +128,24 @@ def cells_of(folder: Path) -> list[Path]:
     return sorted(found)
 
 
-def test_a_run_writes_its_folder_and_the_card_is_a_report(spec_path, tmp_path, fits, trainings):
-    out = tmp_path / "out"
-    done = job.run(spec_of(spec_path), out=out)
+def test_a_run_writes_its_folder_and_the_card_is_a_report(made):
+    out, done = made.out, made.done
     assert done.exit_status == 0
     assert done.folder == out
     assert set(FILES) <= {p.name for p in out.iterdir()}
     assert not list(out.rglob("*.tmp"))
     record = load_report(out / "report.json")
     assert record == as_report(done.record)
-    assert len(fits) == 4
-    assert trainings() == 1
+    assert len(made.fits) == 4
+    assert trainings(made.folder) == 1
     assert {p.name for p in (out / "figures").iterdir()} >= {"heat_map.png", "heat_map.svg"}
     assert record.claim.opened == 1
     assert record.reproduce.startswith("commutes run")
     assert record.seeds == {"challenge": 3, "fit": 3}
 
 
-def test_the_chosen_cell_is_the_best_of_the_selection_split_and_is_measured_on_the_test(spec_path, tmp_path):
-    done = job.run(spec_of(spec_path), out=tmp_path / "out")
+def test_the_chosen_cell_is_the_best_of_the_selection_split_and_is_measured_on_the_test(made):
+    done = made.done
     selection, evaluation = done.record["selection"], done.record["evaluation"]
     assert evaluation["part"] == "test"
     assert evaluation["label"] == ""
@@ -114,7 +157,7 @@ def test_the_chosen_cell_is_the_best_of_the_selection_split_and_is_measured_on_t
     (variable,) = done.record["claim"]["variables"]
     assert (variable["site"], variable["k"]) == (chosen["row"], chosen["column"])
     assert "optimistic" in selection["label"]
-    stored = [json.loads(p.read_text()) for p in cells_of(tmp_path / "out")]
+    stored = [json.loads(p.read_text()) for p in cells_of(made.out)]
     best = max(c["record"]["worst"] for c in stored)
     own = next(
         c for c in stored if (c["what"]["place"], c["what"]["size"]) == (chosen["row"], chosen["column"])
@@ -123,62 +166,55 @@ def test_the_chosen_cell_is_the_best_of_the_selection_split_and_is_measured_on_t
     assert own["record"]["rate"] == chosen["rate"]
 
 
-@pytest.mark.slow
-def test_the_saved_claim_is_the_one_on_the_card(spec_path, tmp_path):
-    spec = spec_of(spec_path)
-    job.run(spec, out=tmp_path / "out")
+def test_the_saved_claim_is_the_one_on_the_card(made):
+    spec = spec_of(made.folder / "and_or.toml")
     hypothesis = load_hypothesis(spec)
     algorithm = build_algorithm(hypothesis, spec)
     network = hypothesis.function("network", where="")(algorithm, seed=3)
-    claim = load(tmp_path / "out", algorithm=algorithm, network=network)
+    claim = load(made.out, algorithm=algorithm, network=network)
     assert claim.fitted
     assert len(claim.fitted_ids)
     assert len(claim.selected_ids)
 
 
 @pytest.mark.slow
-def test_the_same_run_in_another_folder_is_the_same(spec_path, tmp_path):
-    one, two = (job.run(spec_of(spec_path), out=tmp_path / name) for name in ("one", "two"))
-    assert differences(timeless(one.record), timeless(two.record)) == []
-    names = [[p.relative_to(tmp_path / n).as_posix() for p in cells_of(tmp_path / n)] for n in ("one", "two")]
+def test_the_same_run_in_another_folder_is_the_same(made, spec_path, tmp_path):
+    two = job.run(spec_of(spec_path), out=tmp_path / "two")
+    assert differences(timeless(made.done.record), timeless(two.record)) == []
+    names = [[p.relative_to(out).as_posix() for p in cells_of(out)] for out in (made.out, tmp_path / "two")]
     assert names[0] == names[1]
 
 
-def test_a_run_without_its_report_does_the_challenge_and_no_fit_again(spec_path, tmp_path, fits, trainings):
-    out = tmp_path / "out"
-    first = job.run(spec_of(spec_path), out=out)
-    fits.clear()
+def test_a_run_without_its_report_does_the_challenge_and_no_fit_again(made, ran, fits):
+    (spec_path, out), first = ran, made.done
     (out / "report.json").unlink()
     again = job.run(spec_of(spec_path), out=out)
     assert fits == []
-    assert trainings() == 1
+    assert trainings(spec_path.parent) == 1
     assert differences(timeless(again.record), timeless(first.record)) == []
     assert again.record["claim"]["opened"] == 2
     assert load_report(out / "report.json") == as_report(again.record)
 
 
-def test_missing_cells_are_computed_and_no_others(spec_path, tmp_path, fits, trainings):
-    out = tmp_path / "out"
-    first = job.run(spec_of(spec_path), out=out)
+def test_missing_cells_are_computed_and_no_others(made, ran, fits):
+    (spec_path, out), first = ran, made.done
     cells = cells_of(out)
     gone = [cells[0], cells[2]]
     wanted = sorted(json.loads(p.read_text())["what"]["place"] for p in gone)
     before = {p: p.read_bytes() for p in cells if p not in gone}
     for path in [*gone, out / "report.json"]:
         path.unlink()
-    fits.clear()
     again = job.run(spec_of(spec_path), out=out)
     assert sorted(fits) == wanted
-    assert trainings() == 1
+    assert trainings(spec_path.parent) == 1
     assert cells_of(out) == cells
     assert all(p.read_bytes() == data for p, data in before.items())
     assert differences(timeless(again.record), timeless(first.record)) == []
 
 
 @pytest.mark.parametrize("after", [1, pytest.param(3, marks=pytest.mark.slow)])
-def test_a_run_that_is_killed_in_its_sweep_goes_on_where_it_was(spec_path, tmp_path, fits, after):
-    whole = job.run(spec_of(spec_path), out=tmp_path / "whole")
-    fits.clear()
+def test_a_run_that_is_killed_in_its_sweep_goes_on_where_it_was(made, spec_path, tmp_path, fits, after):
+    whole = made.done
 
     def killed(stage, step, steps, figures=None):
         if stage == "sweeping places and sizes" and step == after:
@@ -196,12 +232,16 @@ def test_a_run_that_is_killed_in_its_sweep_goes_on_where_it_was(spec_path, tmp_p
     assert again.record["claim"]["opened"] == whole.record["claim"]["opened"] == 1
 
 
-def test_a_run_that_is_killed_in_its_challenge_has_opened_the_test(spec_path, tmp_path, fits):
+def test_a_run_that_is_killed_in_its_challenge_has_opened_the_test(ran, fits):
+    spec_path, out = ran
+    # As it was when its sweep had ended.
+    for name in ("report.json", "done.json", "openings.json"):
+        (out / name).unlink()
+
     def killed(stage, step, steps, figures=None):
         if stage == "checks":
             raise KeyboardInterrupt
 
-    out = tmp_path / "out"
     with pytest.raises(KeyboardInterrupt):
         job.run(spec_of(spec_path), out=out, progress=killed)
     assert not (out / "report.json").exists()
@@ -212,12 +252,10 @@ def test_a_run_that_is_killed_in_its_challenge_has_opened_the_test(spec_path, tm
 
 
 @pytest.mark.slow
-def test_a_change_of_the_hypothesis_file_makes_every_cell_new(spec_path, project, tmp_path, fits):
-    out = tmp_path / "out"
-    job.run(spec_of(spec_path), out=out)
-    path = project / "gate.py"
+def test_a_change_of_the_hypothesis_file_makes_every_cell_new(ran, fits):
+    spec_path, out = ran
+    path = spec_path.with_name("gate.py")
     path.write_text(path.read_text().replace("dtype=torch.float32)", "dtype=torch.float32) * 2"))
-    fits.clear()
     job.run(spec_of(spec_path), out=out)
     assert len(fits) == 4
     assert len(cells_of(out)) == 8
@@ -284,9 +322,13 @@ def test_the_boolean_census_says_of_itself_that_it_is_in_sample(tmp_path):
     )
 
 
+# Enough for a search over two dimensions, and for gates of 150 pairs in every cell.
+SMALLER = ("fit.steps=250", "fit.batch=128", "data.pairs=4000")
+
+
 @pytest.mark.slow
 def test_the_exact_network_is_found_by_a_search(tmp_path):
-    done = shipped_run("equality_exact", tmp_path / "out", "claim.layers=[0, 1]", "fit.batch=256")
+    done = shipped_run("equality_exact", tmp_path / "out", "claim.layers=[0, 1]", *SMALLER)
     record = done.record
     assert record["level"] == "R2"
     assert record["evaluation"]["overall"]["rate"] == 1.0
