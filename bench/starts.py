@@ -20,10 +20,11 @@ from __future__ import annotations
 
 import argparse
 import importlib.util
+import itertools
 import json
 import os
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -92,9 +93,9 @@ class Part:
 
 
 PARTS = {
-    "equality": Part((1, 2, 8), Settings(steps=1_500, batch=256, starts=1, every=25, threads=1)),
-    "addition": Part((1, 2, 8, 32), Settings(steps=300, batch=64, starts=1, every=25, threads=1)),
-    "compiled": Part((1, 2), Settings(steps=300, batch=128, starts=1, every=10, threads=1)),
+    "equality": Part((1, 2, 8), Settings(steps=1_000, batch=128, starts=1, every=50)),
+    "addition": Part((1, 8), Settings(steps=200, batch=32, starts=1, every=20, objective="answers")),
+    "compiled": Part((1, 8), Settings(steps=200, batch=128, starts=1, every=20)),
 }
 
 
@@ -171,10 +172,20 @@ class Unsettled(Selection):
         return super().scores(raws, starts, progress=progress) - [1.0, 0.0]
 
 
-def cell(cases: Sequence[Case], map: str, k: int, lr: float, settings: Settings) -> list[dict[str, Any]]:
+Forms = Mapping[str, cm.Alignment]
+
+
+def cell(
+    cases: Sequence[Case],
+    map: str,
+    k: int,
+    lr: float,
+    settings: Settings,
+    forms: Sequence[Forms] | None = None,
+) -> list[dict[str, Any]]:
     """All starts of all claims of one kind of map, size and rate; claims with the same closed forms together."""
     claims = [case.alignment(MAPS[map], k) for case in cases]
-    forms = [usable(claim, case.train) for claim, case in zip(claims, cases, strict=True)]
+    forms = forms or [usable(claim, case.train) for claim, case in zip(claims, cases, strict=True)]
     groups: dict[tuple[str, ...], list[int]] = {}
     for i, good in enumerate(forms):
         groups.setdefault(tuple(good), []).append(i)
@@ -185,7 +196,7 @@ def cell(cases: Sequence[Case], map: str, k: int, lr: float, settings: Settings)
     return rows
 
 
-def usable(claim: cm.Alignment, train: cm.Counterfactuals) -> dict[str, cm.Alignment]:
+def usable(claim: cm.Alignment, train: cm.Counterfactuals) -> Forms:
     """The closed forms that exist for a claim: a variable with one transition has no spectrum of some of them."""
     found = closed_forms(claim, train, seed=0)
     return {method: one for method, one in found.items() if isinstance(one, cm.Alignment)}
@@ -194,7 +205,7 @@ def usable(claim: cm.Alignment, train: cm.Counterfactuals) -> dict[str, cm.Align
 def descended(
     cases: Sequence[Case],
     claims: Sequence[cm.Alignment],
-    forms: Sequence[dict[str, cm.Alignment]],
+    forms: Sequence[Forms],
     names: Sequence[str],
     settings: Settings,
     where: dict[str, Any],
@@ -250,20 +261,22 @@ def main() -> None:
     make, count = makers[chosen.part]
     cases = make(chosen.work, chosen.networks or count)
     rows, spent = kept(chosen.out, code, settings)
-    for k in chosen.k or part.sizes:
+    for k, map in itertools.product(chosen.k or part.sizes, chosen.map or MAPS):
+        forms: list[Forms] = []
         for lr in chosen.lr or RATES:
-            for map in chosen.map or MAPS:
-                if any((row["map"], row["k"], row["lr"]) == (map, k, lr) for row in rows):
-                    continue
-                begin = time.process_time()
-                rows += cell(cases, map, k, lr, settings)
-                spent += time.process_time() - begin
-                say(f"{chosen.part}, {map}, k = {k}, lr = {lr:g}: {time.process_time() - begin:.0f} s")
-                result: dict[str, Any] = {"part": chosen.part, "settings": asdict(settings), "rows": rows}
-                command = f"python bench/starts.py --part {chosen.part} --out docs/starts_{chosen.part}.json"
-                result |= provenance(command, code, spent)
-                if chosen.out is not None:
-                    chosen.out.write_text(dumped(result), encoding="utf-8")
+            if any((row["map"], row["k"], row["lr"]) == (map, k, lr) for row in rows):
+                continue
+            begin = time.process_time()
+            # They are the same at every rate.
+            forms = forms or [usable(case.alignment(MAPS[map], k), case.train) for case in cases]
+            rows += cell(cases, map, k, lr, settings, forms)
+            spent += time.process_time() - begin
+            say(f"{chosen.part}, {map}, k = {k}, lr = {lr:g}: {time.process_time() - begin:.0f} s")
+            result: dict[str, Any] = {"part": chosen.part, "settings": asdict(settings), "rows": rows}
+            command = f"python bench/starts.py --part {chosen.part} --out docs/starts_{chosen.part}.json"
+            result |= provenance(command, code, spent)
+            if chosen.out is not None:
+                chosen.out.write_text(dumped(result), encoding="utf-8")
     if chosen.out is None:
         print("\n".join(json.dumps(row) for row in rows))
 
