@@ -95,7 +95,7 @@ class Part:
 PARTS = {
     "equality": Part((1, 2, 8), Settings(steps=1_000, batch=128, starts=1, every=50)),
     "addition": Part((1, 8), Settings(steps=200, batch=32, starts=1, every=20, objective="answers")),
-    "compiled": Part((1, 8), Settings(steps=200, batch=128, starts=1, every=20)),
+    "compiled": Part((1, 8), Settings(steps=100, batch=64, starts=1, every=10)),
 }
 
 
@@ -146,7 +146,7 @@ def compiled(work: Path, networks: int) -> list[Case]:
         made = compile_program(program(name, symbols=symbols), rotation=number)
         for variable in variables:
             pairs = cm.counterfactuals(made.algorithm, 1_500, swap=[{made.algorithm[variable]}], seed=number)
-            train, held_out = pairs.split(train=0.6, test=0.4)
+            train, held_out = pairs.split(train=0.7, test=0.3)
             site = made.site(made.true_home(variable))
             told = f"{name}: {variable}"
             cases.append(Case(number, told, site, made.algorithm, (variable,), train, held_out))

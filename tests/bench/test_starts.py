@@ -1,0 +1,85 @@
+"""The stored tables of starts are what their script computes, and the defaults of a fit follow from them."""
+
+from __future__ import annotations
+
+import importlib
+from collections.abc import Iterator
+from pathlib import Path
+from types import ModuleType
+from typing import Any
+
+import pytest
+
+from commutes.training._closed_methods import METHODS
+
+ROOT = Path(__file__).resolve().parents[2]
+# What another processor's roundings may move: descents that begin alike part slowly.
+SLACK = 0.05
+
+
+@pytest.fixture(scope="module")
+def scripts() -> Iterator[dict[str, ModuleType]]:
+    with pytest.MonkeyPatch.context() as patch:
+        patch.syspath_prepend(str(ROOT / "bench"))
+        yield {name: importlib.import_module(name) for name in ("starts", "starts_page")}
+
+
+@pytest.fixture(scope="module")
+def stored(scripts: dict[str, ModuleType]) -> dict[str, Any]:
+    return scripts["starts_page"].stored()
+
+
+def test_the_page_is_made_of_the_tables(scripts: dict[str, ModuleType], stored: dict[str, Any]) -> None:
+    assert (ROOT / "docs" / "starts.md").read_text(encoding="utf-8") == scripts["starts_page"].page(stored)
+
+
+def test_the_tables_are_whole(scripts: dict[str, ModuleType], stored: dict[str, Any]) -> None:
+    starts = scripts["starts"]
+    wanted = {"equality": (10, 1), "addition": (5, 3), "compiled": (4, 9 / 4)}
+    assert set(stored) == set(wanted)
+    for name, (networks, claims) in wanted.items():
+        part, rows = starts.PARTS[name], stored[name]["rows"]
+        assert {row["network"] for row in rows} == set(range(networks))
+        assert {row["start"] for row in rows} == {"random", *METHODS}
+        cells = len(part.sizes) * len(starts.RATES) * len(starts.MAPS)
+        assert len(rows) == cells * networks * claims * (1 + len(METHODS))
+
+
+def test_a_claim_comes_again(scripts: dict[str, ModuleType], stored: dict[str, Any]) -> None:
+    """All its starts, by the very same steps."""
+    starts = scripts["starts"]
+    case = starts.compiled(Path(), 1)[0]
+    found = starts.cell([case], "orthogonal", 1, 1e-2, starts.PARTS["compiled"].settings)
+    assert [row["start"] for row in found] == ["random", *METHODS]
+    for new in found:
+        same = ("network", "claim", "map", "k", "lr", "start")
+        old = next(row for row in stored["compiled"]["rows"] if all(row[name] == new[name] for name in same))
+        assert new["n"] == old["n"]
+        for what in ("calibration", "step 0", "final"):
+            assert new[what] == pytest.approx(old[what], abs=SLACK)
+
+
+def test_steps_and_shares_are_counted_as_they_should(scripts: dict[str, ModuleType]) -> None:
+    curve = [[0, 0.5], [10, 0.93], [20, 0.96], [30, 0.958]]
+    assert scripts["starts"].row_of(curve) == {
+        "step 0": 0.5, "steps to 0.9": 10, "steps to 0.95": 20, "settled": 20, "final": 0.958,
+    }  # fmt: skip
+    page = scripts["starts_page"]
+    rows = [{"steps to 0.9": step} for step in (None, 30, 10, None)]
+    assert page.steps(rows, 0.9) == "never (2 of 4)"
+    assert page.steps(rows[1:], 0.9) == "30 (2 of 3)"
+    told = {"map": "oblique", "k": 1, "lr": 1e-2}
+    row = {"claim": "carry", **told}
+    starts = [("random", 0.1, 0.6), ("lda", 0.3, 0.8), ("pca", 0.2, 0.9)]
+    found = page.with_chosen(
+        [
+            {**row, "network": n, "start": s, "calibration": c, "final": f + n / 100}
+            for n in (0, 1)
+            for s, c, f in starts
+        ]
+    )
+    chosen = [one for one in found if one["start"] == "chosen"]
+    assert [one["form"] for one in chosen] == ["lda", "lda"]
+    difference = page.gap(chosen, [one for one in found if one["start"] == "random"])
+    assert difference.value == pytest.approx(0.2)
+    assert difference.n == 2
