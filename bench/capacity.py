@@ -7,14 +7,19 @@ five untrained networks, and what check A5 says of it.
 
 python bench/capacity.py --out docs/capacity.json
 python bench/capacity.py --networks 1 --family rotation       a part, printed
+python bench/capacity.py --page --out docs/capacity.json      the table of docs/fitting.md again, printed
 """
 
 from __future__ import annotations
 
 import argparse
 import importlib.util
+import json
 import os
+import statistics
 import time
+from collections import Counter
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -30,6 +35,7 @@ from commutes.features import Affine, Features, Oblique, Reversible, Rotation
 from commutes.network import Network, Site
 from commutes.robustness import CHECKS, Case, Thresholds, refits
 from commutes.robustness._a3_adequacy import adequacy_of
+from commutes.stats import show
 from commutes.training import Settings, fit_many
 
 FAMILIES: dict[str, type[Rotation] | type[Oblique] | type[Affine] | type[Reversible]] = {
@@ -88,12 +94,33 @@ def row(network: Network, seed: int, name: str, algorithm: cm.Algorithm, family:
     }
 
 
+def table(rows: Sequence[Mapping[str, Any]]) -> list[str]:
+    """The table of docs/fitting.md: what each family reaches on each network, the mean of untrained ones, and A5."""
+    names = list(dict.fromkeys(row["algorithm"] for row in rows))
+    lines = [f"| family | {' | '.join(names)} | A5 |", f"|---|{'---|' * len(names)}---|"]
+    for family in dict.fromkeys(row["family"] for row in rows):
+        own = [row for row in rows if row["family"] == family]
+        cells = []
+        for name in names:
+            same = [row for row in own if row["algorithm"] == name]
+            null = statistics.mean(rate for row in same for rate in row["untrained, effective"])
+            cells.append(f"{', '.join(show(row['effective']) for row in same)} ({show(null)})")
+        said = Counter(row["A5"] for row in own)
+        cells.append(", ".join(f"{answer} {count} of {len(own)}" for answer, count in said.items()))
+        lines.append(f"| {family} | {' | '.join(cells)} |")
+    return lines
+
+
 def main() -> None:
     asked = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     asked.add_argument("--out", type=Path)
-    asked.add_argument("--networks", type=int, default=5)
+    asked.add_argument("--networks", type=int, default=2)
     asked.add_argument("--family", choices=list(FAMILIES), nargs="+", default=list(FAMILIES))
+    asked.add_argument("--page", action="store_true", help="only print the table of the file")
     chosen = asked.parse_args()
+    if chosen.page:
+        print("\n".join(table(json.loads(chosen.out.read_text(encoding="utf-8"))["rows"])))
+        return
     torch.set_num_threads(1)
     begin, code, module = time.perf_counter(), library_hash(), hypotheses()
     algorithms = {"(a and b) or (a and c)": module.algorithm(), "a and (b or c)": module.rival()}
