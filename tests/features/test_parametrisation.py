@@ -62,6 +62,16 @@ def test_starts_depend_on_the_seed_alone(name: str, site: Any) -> None:
     assert part == part_of(name, site)
 
 
+def test_every_variable_of_an_oblique_map_begins_at_an_orthogonal_projector(site: Any) -> None:
+    """Also where all of them together fill the site: Gaussian columns are orthogonal projectors only together."""
+    part = Oblique(site).parametrisation(WIDTH, range(WIDTH), [(0, 1, 2), (3, 4, 5)])
+    begun = part.hard(part.solve(part.start(0)[None].double())[0])
+    for columns in (slice(0, 3), slice(3, 6)):
+        projector = begun[columns].projector()
+        assert torch.allclose(projector, projector.mT, atol=1e-6)
+        assert torch.allclose(projector @ projector, projector, atol=1e-6)
+
+
 @pytest.mark.parametrize("name", MAKE)
 def test_whatever_descent_reaches_is_a_featurizer(name: str, site: Any) -> None:
     """A swap with itself does nothing, there and back is nothing, and what was swapped in is read."""
