@@ -33,8 +33,8 @@ from commutes.training._closed_methods import METHODS
 
 COMMAND = "python bench/untrained.py --out docs/untrained.json"
 MAPS: dict[str, type[Rotation] | type[Oblique]] = {"orthogonal": Rotation, "oblique": Oblique}
-NETWORKS, SIZES, PAIRS = 5, (1, 8), 6_000
-SETTINGS = Settings(steps=500, lr=1e-2, batch=256, starts=3, every=50)
+NETWORKS, SIZES, PAIRS = 5, (1, 4), 3_000
+SETTINGS = Settings(steps=300, lr=1e-2, batch=128, starts=2, every=100)
 NEAR = 0.1
 """How far above its floor a linear method may come."""
 
