@@ -35,7 +35,7 @@ PARTS = {
         "Only variables of which every closed form exists. A network's value is the mean over its variables.",
     ),
 }
-RANDOM, CHOSEN = "random", "chosen"
+RANDOM, BEFORE, CHOSEN = "random", "random, not orthonormal", "chosen"
 MARKS = (0.9, 0.95)
 NEARLY = 0.01
 
@@ -78,6 +78,20 @@ def part(result: Mapping[str, Any]) -> list[str]:
         f"torch {result['versions']['torch']}.",
         "",
     ]
+    if "again" in result:
+        lines += [
+            "These rows showed that random starts of oblique maps began badly where the variables fill the layer: "
+            "columns were Gaussian, and a variable's projector by itself far from orthogonal. They are orthonormal "
+            f"since, and were made again (code {result['again']['code'][:16]}, {result['again']['seconds']:,} s); "
+            f"*{BEFORE}* is what they were.",
+            "",
+        ]
+    if any(count < most(rows) for count in networks_of(rows)):
+        lines += [
+            "A form with fewer networks was refused on the others, because the subspaces of the variables overlap; its "
+            "means are over the networks that it has, so it is to be judged by *beside random*.",
+            "",
+        ]
     rates = sorted({row["lr"] for row in rows}, reverse=True)
     for (claim, map, k), own in grouped(rows, lambda row: (kind(row), row["map"], row["k"])).items():
         heads = [
@@ -92,6 +106,17 @@ def part(result: Mapping[str, Any]) -> list[str]:
             "",
         ]
     return lines
+
+
+def networks_of(rows: Sequence[Row]) -> list[int]:
+    """Of every start of a cell, on how many networks there is one."""
+    cells = grouped(rows, lambda row: (kind(row), row["map"], row["k"], row["lr"], row["start"]))
+    return [len({row["network"] for row in own}) for own in cells.values()]
+
+
+def most(rows: Sequence[Row]) -> int:
+    """How many networks there are."""
+    return len({row["network"] for row in rows})
 
 
 def kind(row: Row) -> str:
@@ -113,7 +138,7 @@ def with_chosen(rows: Sequence[Row]) -> list[Row]:
     for own in grouped(
         rows, lambda row: (row["network"], row["claim"], row["map"], row["k"], row["lr"])
     ).values():
-        closed = [row for row in own if row["start"] != RANDOM]
+        closed = [row for row in own if row["start"] not in (RANDOM, BEFORE)]
         if closed:
             best = max(closed, key=lambda row: row["calibration"])
             found.append({**best, "start": CHOSEN, "form": best["start"]})
@@ -235,6 +260,12 @@ def verdict(result: Mapping[str, Any]) -> list[str]:
         lines.append(
             f"- *steps*, lr {lr:g}: half of the fits from either start are within .01 of their best after {half:,} of "
             f"{result['settings']['steps']:,} steps, nine in ten after {most:,}."
+        )
+    before = [row for row in rows if row["start"] == BEFORE]
+    if before:
+        same = [row for row in random if row["map"] in {one["map"] for one in before}]
+        lines.append(
+            f"- *random starts of oblique maps*: orthonormal against Gaussian: {words(compared(same, before))}."
         )
     if result["part"] == "equality":
         lines.append(worst(result["rows"]))

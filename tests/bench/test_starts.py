@@ -9,8 +9,10 @@ from pathlib import Path
 from types import ModuleType
 from typing import Any
 
+import numpy as np
 import pytest
 
+from commutes.stats import show
 from commutes.training import Settings
 from commutes.training._closed_methods import METHODS
 
@@ -36,18 +38,23 @@ def test_the_page_is_made_of_the_tables(scripts: dict[str, ModuleType], stored: 
 
 
 def test_the_tables_are_whole(scripts: dict[str, ModuleType], stored: dict[str, Any]) -> None:
+    """Every claim has a random start and the same forms at every rate; forms that were refused are missing."""
     starts = scripts["starts"]
-    networks = {"equality": 10, "compiled": len(starts.PROGRAMS)}
-    for name, count in networks.items():
-        part, rows = starts.PARTS[name], stored[name]["rows"]
-        assert {row["network"] for row in rows} == set(range(count))
-        claims = {(row["network"], row["claim"]) for row in rows}
-        fits = itertools.product(claims, starts.MAPS, part.sizes, starts.RATES, ("random", *METHODS))
-        found = {
-            ((row["network"], row["claim"]), row["map"], row["k"], row["lr"], row["start"]) for row in rows
-        }
-        assert found == set(fits)
-        assert len(rows) == len(found)
+    networks = {"equality": 10, "addition": 5, "compiled": len(starts.PROGRAMS)}
+    assert "equality" in stored
+    for name, result in stored.items():
+        part, rows = starts.PARTS[name], result["rows"]
+        assert {row["network"] for row in rows} == set(range(networks[name]))
+        cells: dict[tuple[Any, ...], list[str]] = {}
+        for row in rows:
+            cell = (row["network"], row["claim"], row["map"], row["k"], row["lr"])
+            cells.setdefault(cell, []).append(row["start"])
+        claims = {cell[:2] for cell in cells}
+        for claim, map, k in itertools.product(claims, starts.MAPS, part.sizes):
+            first, *others = (sorted(cells[(*claim, map, k, lr)]) for lr in starts.RATES)
+            assert all(own == first for own in others)
+            assert len(set(first)) == len(first)
+            assert {"random"} < set(first) <= {"random", starts.BEFORE, *METHODS}
 
 
 def test_the_worst_network_is_not_lifted_by_any_start(
@@ -56,7 +63,7 @@ def test_the_worst_network_is_not_lifted_by_any_start(
     found = scripts["starts_page"].lifted(stored["equality"]["rows"])
     assert found["das"] < 0.6
     assert found["reached"] == []
-    assert found["fits"] == 2 * 2 * 2 * (1 + len(METHODS))
+    assert found["fits"] == 60
 
 
 def test_the_defaults_of_a_fit_follow(scripts: dict[str, ModuleType], stored: dict[str, Any]) -> None:
@@ -73,18 +80,26 @@ def test_the_defaults_of_a_fit_follow(scripts: dict[str, ModuleType], stored: di
     assert Settings.starts > 0
 
 
-def test_a_claim_comes_again(scripts: dict[str, ModuleType], stored: dict[str, Any]) -> None:
-    """All its starts, by the very same steps."""
-    starts = scripts["starts"]
-    case = starts.compiled(Path(), 1)[0]
-    found = starts.cell([case], "orthogonal", 1, 1e-2, starts.PARTS["compiled"].settings)
-    assert [row["start"] for row in found] == ["random", *METHODS]
-    for new in found:
-        same = ("network", "claim", "map", "k", "lr", "start")
-        old = next(row for row in stored["compiled"]["rows"] if all(row[name] == new[name] for name in same))
-        assert new["n"] == old["n"]
-        for what in ("calibration", "step 0", "final"):
-            assert new[what] == pytest.approx(old[what], abs=SLACK)
+def test_the_page_on_fitting_has_the_figures(scripts: dict[str, ModuleType], stored: dict[str, Any]) -> None:
+    page = scripts["starts_page"]
+    rows = page.with_chosen(stored["equality"]["rows"])
+    chosen, random = ([row for row in rows if row["start"] == name] for name in ("chosen", "random"))
+    fast = [row for row in rows if row["lr"] == 1e-2]
+    start, rate = page.compared(chosen, random), page.against(rows, "lr", 1e-2, 1e-3)
+    oblique = page.against(fast, "map", "oblique", "orthogonal")
+    late = np.quantile([row["settled"] for row in (*chosen, *random) if row["lr"] == 1e-2], 0.9)
+    worst = page.lifted(stored["equality"]["rows"])
+    words = " ".join((ROOT / "docs" / "fitting.md").read_text(encoding="utf-8").split())
+    for figure in (
+        f"in {start['above']} of {start['cells']} cells of map, size and rate, by {show(start['mean'])} in the mean",
+        f"in {page.ahead(random, chosen)} fits a random start ends higher",
+        f"ends above 1e-3 in {rate['above']} of {rate['cells']} cells",
+        f"within .01 of their best after {late:.0f} of",
+        f"by {show(oblique['mean'])} in the mean of {oblique['cells']} cells",
+        f"{show(worst['das'])}, is lifted by no start: of {worst['fits']} fits none comes to .95, the best to "
+        f"{show(worst['best']['final'])}",
+    ):
+        assert figure in words
 
 
 def test_steps_and_shares_are_counted_as_they_should(scripts: dict[str, ModuleType]) -> None:
