@@ -219,7 +219,7 @@ def sample_report(changes: dict[str, str] | None = None, sought: str = "R2") -> 
                 "checkpoint": "trained here, 4,000 steps",
                 "replacement": "interchange",
             },
-            "fingerprint": "b1946ac92492d234",
+            "fingerprint": "a9cf6da96078a9ffb39d61b3f66256d161a5eaf4c6c3265ab383cd20bf6606e9",
             "opened": 1,
             "content": {"level": "R2", "seed": 0},
             "parameters": 9_730,

@@ -1,3 +1,4 @@
+import copy
 import enum
 import json
 import math
@@ -11,6 +12,7 @@ from commutes.errors import ArtefactError
 from commutes.report import (
     as_evaluation,
     as_report,
+    content_hash,
     dump,
     dumps,
     load_evaluation,
@@ -189,3 +191,36 @@ def test_a_flipped_bit_never_gives_another_error(data):
             stream.write(whole)
         with pytest.raises(ArtefactError):
             load_report(path)
+
+
+@pytest.mark.parametrize(
+    ("change", "got"),
+    [
+        (lambda r: r["claim"]["content"].update(level="R5"), "a claim with the hash "),
+        (lambda r: r["claim"].update(fingerprint="0" * 64), "a claim with the hash "),
+    ],
+)
+def test_a_claim_that_was_edited_after_its_hash_has_no_card(report, tmp_path, change, got):
+    """Whoever opens the record is told, not only who asks for it to be verified."""
+    record = copy.deepcopy(report)
+    (tmp_path / "report.json").write_text(json.dumps(record))
+    assert load_report(tmp_path / "report.json").claim.fingerprint == record["claim"]["fingerprint"]
+    change(record)
+    (tmp_path / "report.json").write_text(json.dumps(record))
+    with pytest.raises(ArtefactError) as caught:
+        load_report(tmp_path / "report.json")
+    assert caught.value.what == "the claim is not the one that was fixed before the test split was opened"
+    assert (caught.value.got or "").startswith(got)
+
+
+def test_thresholds_that_were_lowered_after_the_claim_was_fixed_have_no_card(report, tmp_path):
+    record = copy.deepcopy(report)
+    content = {"thresholds": dict(record["thresholds"])}
+    record["claim"] |= {"content": content, "fingerprint": content_hash(content)}
+    path = tmp_path / "report.json"
+    path.write_text(json.dumps(record))
+    load_report(path)
+    record["thresholds"]["target"] = 0.5
+    path.write_text(json.dumps(record))
+    with pytest.raises(ArtefactError, match="other thresholds than those that were fixed"):
+        load_report(path)

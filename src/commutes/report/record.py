@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import math
 import os
@@ -37,6 +38,8 @@ __all__ = [
     "SelectionRecord",
     "as_evaluation",
     "as_report",
+    "claim_changed",
+    "content_hash",
     "dump",
     "dumps",
     "load_evaluation",
@@ -107,11 +110,37 @@ def load_report(path: str | os.PathLike[str]) -> ReportRecord:
 
     Raises:
         ArtefactError: The file is missing, damaged, truncated, not JSON, not UTF-8, not a report, or was
-            written by a newer version.
+            written by a newer version; or its claim was changed after it was fixed.
     """
     data = _parsed(path)
     _refuse_newer(data, path)
-    return _checked(data, ReportRecord, "a report", path)
+    report = _checked(data, ReportRecord, "a report", path)
+    content, fixed = report.claim.content, report.claim.fingerprint
+    # An older record may lack what its hash is of; one of a network that does not do the task claims nothing.
+    if content and (found := content_hash(content)) != fixed:
+        raise claim_changed(path, f"a claim with the hash {found[:12]}", fixed)
+    declared = content.get("thresholds")
+    if isinstance(declared, dict):
+        for name, value in report.thresholds.items():
+            if declared.get(name, value) != value:
+                raise claim_changed(path, "other thresholds than those that were fixed", fixed)
+    return report
+
+
+def content_hash(content: Mapping[str, Any]) -> str:
+    """The fingerprint of a claim's content."""
+    return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()
+
+
+def claim_changed(path: str | os.PathLike[str], got: str, fixed: str) -> ArtefactError:
+    """A claim that is not the one whose hash was written down."""
+    return ArtefactError(
+        "the claim is not the one that was fixed before the test split was opened",
+        where=clean(Path(path)),
+        got=got,
+        expected=f"that of claim {clean(fixed)[:12]}",
+        fix="restore the report from a copy; a claim that is changed afterwards is another one: challenge that anew",
+    )
 
 
 def load_evaluation(path: str | os.PathLike[str]) -> EvaluationRecord:

@@ -19,7 +19,7 @@ from commutes.errors import ArtefactError
 from commutes.evaluation import look, looks
 from commutes.features import Gated, Latents
 from commutes.network import Network
-from commutes.report import read_bytes, write_text
+from commutes.report import content_hash, read_bytes, write_text
 from commutes.robustness._case import Thresholds
 from commutes.robustness._off_task import OffTask
 from commutes.robustness._refits import Procedure
@@ -90,11 +90,6 @@ def _other(off_task: OffTask) -> dict[str, Any]:
     """Another claim that is to leave this one alone: its maps, and what they are said to carry."""
     other = off_task.claim
     return {} if other is None else {"maps": sorted(_maps_hashes(other)), "variables": _variables(other)}
-
-
-def content_hash(content: Mapping[str, Any]) -> str:
-    """The fingerprint of a claim's content."""
-    return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()
 
 
 def claimed(alignment: Alignment, test: Counterfactuals) -> dict[str, Any]:
