@@ -41,7 +41,7 @@ def test_the_tables_are_whole(scripts: dict[str, ModuleType], stored: dict[str, 
     """Every claim has a random start and the same forms at every rate; forms that were refused are missing."""
     starts = scripts["starts"]
     networks = {"equality": 10, "addition": 5, "compiled": len(starts.PROGRAMS)}
-    assert "equality" in stored
+    assert {"equality", "compiled"} <= set(stored)
     for name, result in stored.items():
         part, rows = starts.PARTS[name], result["rows"]
         assert {row["network"] for row in rows} == set(range(networks[name]))
@@ -80,6 +80,20 @@ def test_the_defaults_of_a_fit_follow(scripts: dict[str, ModuleType], stored: di
     assert Settings.starts > 0
 
 
+def test_a_claim_comes_again(scripts: dict[str, ModuleType], stored: dict[str, Any]) -> None:
+    """All its starts, by the very same steps."""
+    starts = scripts["starts"]
+    case = starts.compiled(Path(), 1)[0]
+    found = starts.cell([case], "orthogonal", 1, 1e-2, starts.PARTS["compiled"].settings)
+    assert [row["start"] for row in found] == ["random", *METHODS]
+    for new in found:
+        same = ("network", "claim", "map", "k", "lr", "start")
+        old = next(row for row in stored["compiled"]["rows"] if all(row[name] == new[name] for name in same))
+        assert new["n"] == old["n"]
+        for what in ("calibration", "step 0", "final"):
+            assert new[what] == pytest.approx(old[what], abs=SLACK)
+
+
 def test_the_page_on_fitting_has_the_figures(scripts: dict[str, ModuleType], stored: dict[str, Any]) -> None:
     page = scripts["starts_page"]
     rows = page.with_chosen(stored["equality"]["rows"])
@@ -89,6 +103,7 @@ def test_the_page_on_fitting_has_the_figures(scripts: dict[str, ModuleType], sto
     oblique = page.against(fast, "map", "oblique", "orthogonal")
     late = np.quantile([row["settled"] for row in (*chosen, *random) if row["lr"] == 1e-2], 0.9)
     worst = page.lifted(stored["equality"]["rows"])
+    programs = page.grouped(page.with_chosen(stored["compiled"]["rows"]), lambda row: row["start"])
     words = " ".join((ROOT / "docs" / "fitting.md").read_text(encoding="utf-8").split())
     for figure in (
         f"in {start['above']} of {start['cells']} cells of map, size and rate, by {show(start['mean'])} in the mean",
@@ -96,6 +111,7 @@ def test_the_page_on_fitting_has_the_figures(scripts: dict[str, ModuleType], sto
         f"ends above 1e-3 in {rate['above']} of {rate['cells']} cells",
         f"within .01 of their best after {late:.0f} of",
         f"by {show(oblique['mean'])} in the mean of {oblique['cells']} cells",
+        f"{page.share(programs['chosen'])} fits from the chosen form and by {page.share(programs['random'])} from",
         f"{show(worst['das'])}, is lifted by no start: of {worst['fits']} fits none comes to .95, the best to "
         f"{show(worst['best']['final'])}",
     ):
