@@ -9,7 +9,7 @@ from commutes import Alignment, Oblique, challenge, closed_form, counterfactuals
 from commutes.robustness._challenge import _settings
 from commutes.robustness._refits import untrained
 from commutes.testing import zoo
-from commutes.training import ClosedForm
+from commutes.training import ClosedForm, Settings
 from tests.planted import Planted, planted
 
 
@@ -86,3 +86,15 @@ def test_a_closed_form_that_a_null_does_not_have_leaves_the_check_without_power(
         assert checks[name]["answer"] == "vacuous"
         assert checks[name]["sentence"] == "the closed form gives no map on an untrained network"
         assert checks[name]["reason"].startswith("attribution: ")
+
+
+def test_a_start_that_a_null_does_not_have_leaves_the_check_without_power() -> None:
+    member = zoo.linear("clean", seed=0)
+    algorithm, hidden = member.algorithm, Oblique(member.network.site("layers.2"))
+    parts = counterfactuals(algorithm, 1_200, seed=1).split(train=0.5, select=0.2, test=0.3)
+    claim = Alignment(algorithm, {algorithm["left"]: hidden[:1], algorithm["right"]: hidden[1:2]})
+    settings = Settings(steps=1, starts=0, init=("attribution",))
+    computed = closed_form(claim, parts[0], method="attribution", seed=0)
+    found = zoo.as_fitted(computed, parts[0], None, settings)
+    report = challenge(found, train=parts[0], test=parts[2], controls=0)
+    assert {report.answers[name] for name in ("B1", "A5")} == {"vacuous"}

@@ -84,7 +84,15 @@ def refits(
     def fit() -> Sequence[Alignment]:
         if isinstance(settings, ClosedForm):
             return [_computed(a, t, settings, s) for a, t, s in zip(alignments, trains, seeds, strict=True)]
-        return fit_many(alignments, trains, selects=selects, seed=seed, settings=settings, progress=progress)
+        try:
+            return fit_many(
+                alignments, trains, selects=selects, seed=seed, settings=settings, progress=progress
+            )
+        except (AlignmentError, FitError) as error:
+            # Where a start begins with a closed form, there may be none.
+            if settings.init:
+                raise NoMapError(f"{error.what}: {error.got}") from error
+            raise
 
     found = kept(folder, alignments, trains, selects, settings, seeds, fit)
     chosen = selects or [None] * len(tests)
