@@ -77,6 +77,14 @@ def test_the_fast_way_for_numbers_agrees_with_the_slow_one(sequence):
     assert bad == next((row for row, code in enumerate(slow) if code < 0), None)
 
 
+@given(st.lists(st.tuples(atoms, atoms), min_size=1, max_size=5), st.randoms())
+def test_tuples_that_come_again_are_found_as_each_is_alone(listed, random):
+    domain = Finite({kind_and_value(value): value for value in listed}.values())
+    again = [*listed, *((int(x) if type(x) is bool else x, y) for x, y in listed), *listed]
+    random.shuffle(again)
+    assert domain.attempt(again)[0].tolist() == [domain._find(value) for value in again]
+
+
 def test_true_is_not_one():
     numbers, bools = Finite((0, 1)), Finite((False, True))
     assert numbers != bools

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence, Sized
+from collections.abc import Iterable, Iterator, Sequence, Sized
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Any, final
@@ -14,6 +14,7 @@ from commutes.algorithm._hash import hash64
 from commutes.algorithm._values import ALLOWED, key, listed, objection, plain, show, token, typed
 from commutes.errors import DomainError, nearest
 
+_FLAT = frozenset({bool, int, float, str, bytes, type(None)})
 MOST_VALUES = 1_000_000  # what can still be listed, tabulated and hashed value by value in a second
 
 
@@ -69,7 +70,7 @@ class Finite(Domain):
             rows = values.tolist() if isinstance(values, np.ndarray) else values
             if isinstance(values, np.ndarray) and values.ndim > 1:
                 rows = [_tuples(row) for row in rows]
-            codes = np.fromiter((self._find(value) for value in rows), dtype=np.int64, count=len(rows))
+            codes = np.fromiter(self._found(rows), dtype=np.int64, count=len(rows))
         bad = np.flatnonzero(codes < 0)
         return codes, int(bad[0]) if bad.size else None
 
@@ -125,6 +126,24 @@ class Finite(Domain):
 
     def __repr__(self) -> str:
         return f"Finite({self.describe()})"
+
+    def _found(self, rows: Iterable[Any]) -> Iterator[int]:
+        """The code of every value; a tuple that comes again is looked up as it stands, with its parts' types."""
+        known: dict[Any, int] = {}
+        for value in rows:
+            if type(value) is not tuple:
+                yield self._find(value)
+                continue
+            # Equal tuples of equal types are one value, if their parts are of types that say so themselves.
+            kinds = tuple(map(type, value))
+            if not _FLAT.issuperset(kinds):
+                yield self._find(value)
+                continue
+            name = value, kinds
+            code = known.get(name)
+            if code is None:
+                known[name] = code = self._find(value)
+            yield code
 
     def _find(self, value: Any) -> int:
         try:
