@@ -11,7 +11,7 @@ from commutes.alignment import Alignment
 from commutes.counterfactuals import Counterfactuals, Distribution, census, counterfactuals
 from commutes.network import Network
 from commutes.stats import Answer
-from commutes.training import Settings
+from commutes.training import ClosedForm, Settings
 
 Truth = Literal["right", "partial", "decoy"]
 Family = Literal["linear", "compiled", "trained"]
@@ -93,17 +93,22 @@ class Member:
 
 
 def as_fitted(
-    alignment: Alignment, train: Counterfactuals, select: Counterfactuals | None, settings: Settings
+    alignment: Alignment,
+    train: Counterfactuals,
+    select: Counterfactuals | None,
+    settings: Settings | ClosedForm,
 ) -> Alignment:
-    """The alignment as if a fit with these settings had found it on these pairs: for checks that refit a claim.
+    """The alignment as if it had been found in this way on these pairs: for checks that find a claim again.
 
     Args:
         alignment: A told one.
         train: What it would have been fitted on.
         select: What its step and start would have been chosen on.
-        settings: How it would have been fitted.
+        settings: How it would have been fitted, or computed.
     """
-    history = asdict(settings) | {"method": "das", "seed": 0, "last_step": settings.steps, "measured": 0}
+    history = asdict(settings) | {"seed": 0}
+    if isinstance(settings, Settings):
+        history |= {"method": "das", "last_step": settings.steps, "measured": 0}
     return alignment.with_maps(
         alignment.featurizers,
         fitted_ids=train.input_ids,

@@ -11,7 +11,7 @@ import torch
 from commutes.algorithm import Algorithm
 from commutes.alignment import Alignment
 from commutes.counterfactuals import Distribution
-from commutes.features import Rotation, Subspace
+from commutes.features import Oblique, Rotation, Subspace
 from commutes.network import Network
 from commutes.stats import Answer
 from commutes.testing.zoo._member import Member, Told, Truth
@@ -87,10 +87,10 @@ def built(name: str, task: Task, plan: Plan, *, seed: int) -> Member:
 
 def _told(sketch: Sketch, task: Task, network: Network, made: Planted, seed: int, number: int) -> Told:
     algorithm = task.rivals[sketch.rival] if sketch.rival else task.algorithm
-    rotation = Rotation(network.site(made.path))
+    found = (Oblique if sketch.oblique else Rotation)(network.site(made.path))
     slices, columns = {}, []
     for name, directions in sketch.where.items():
-        slices[algorithm[name]] = rotation[len(columns) : len(columns) + len(directions)]
+        slices[algorithm[name]] = found[len(columns) : len(columns) + len(directions)]
         columns += [made.direction(terms) for terms in directions]
     writer = torch.stack(columns, dim=1)
     if sketch.random:
