@@ -15,7 +15,9 @@ from __future__ import annotations
 
 import argparse
 import json
+import math
 import time
+from collections import Counter
 from collections.abc import Iterator, Mapping
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
@@ -24,26 +26,27 @@ from typing import Any
 import numpy as np
 import torch
 from detection_page import page
-from detection_table import packaged
+from detection_table import kind, packaged
 from detection_values import rounded, value_of
 from provenance import ROOT, dumped, library_hash, provenance, say
 
 from commutes.evaluation import RANDOM, bench
+from commutes.network import Network
 from commutes.report import CATALOGUE
 from commutes.robustness import CHECKS, Report, Shift, challenge
-from commutes.testing.zoo import FAMILIES, Member, Told, as_fitted, members
-from commutes.training import Settings
+from commutes.testing.zoo import FAMILIES, Member, Told, as_fitted, linear, members, trained_member
+from commutes.training import ClosedForm
 
 COMMAND = "python bench/detection.py --out docs/detection.json"
 STORED = ROOT / "docs" / "detection.json"
 PACKAGED = ROOT / "src" / "commutes" / "report" / "detection.json"
-LEVEL = "R4"
+LEVEL, HIGHEST = "R4", "R5"
+"""How far a claim is tried, and how far one whose refits are run."""
 LETTERS = {"supported": "s", "refuted": "r", "inconclusive": "i", "vacuous": "v", "not run": "n"}
 # Refits and controls where there are any; a run without them has none.
-REFITS, CONTROLS = 5, 3
-
-
-SETTINGS = Settings(steps=60, lr=0.05, batch=64, starts=1, every=20)
+REFITS, CONTROLS, NETWORKS = 5, 3, 3
+# How every claim is as if it had been found, and its refits are: nothing is descended to, and it finds what is there.
+FOUND_BY = ClosedForm("difference_of_means")
 
 
 @dataclass(frozen=True)
@@ -51,42 +54,55 @@ class Config:
     """What is run."""
 
     seeds: dict[str, int]
-    """Family to how many seeds of it, from 0."""
-    refitted: dict[str, int]
-    """How many seeds' claims are refitted as well: on untrained networks, for control tasks, from other starts."""
-    pairs: int = 1_600
+    """Family to how many seeds of every kind of wrong claim, from 0; claims of one kind share them."""
+    right: dict[str, int]
+    """Family to how many seeds of every right claim."""
+    refitted: tuple[str, ...] = ("linear", "trained")
+    """Families whose claims are found again: on untrained networks, for control tasks, for rivals, elsewhere."""
+    pairs: int = 1_200
     """Per claim, split by input: .4 to fit on, .6 to be measured."""
-    settings: Settings = SETTINGS
+    found_by: ClosedForm = FOUND_BY
     members: tuple[str, ...] = ()
     """Only these; all where it is empty."""
 
 
-FULL = Config({"linear": 40, "compiled": 4, "trained": 16}, {"linear": 8, "compiled": 0, "trained": 8})
-SMOKE = Config({"linear": 2}, {}, members=("inert copy", "illusion", "shortcut", "tilt", "random network"))
+FULL = Config({"linear": 40, "compiled": 4, "trained": 16}, {"linear": 8, "compiled": 4, "trained": 8})
+SMOKE = Config({"linear": 2}, {"linear": 2}, members=("illusion", "shortcut", "random network"))
 
 
 def checks() -> list[str]:
-    """The checks that decide a level up to R4, cheapest first."""
-    gates = {entry.id for entry in CATALOGUE if entry.level is not None and entry.level <= LEVEL}
+    """The checks that decide a level, cheapest first."""
+    gates = {entry.id for entry in CATALOGUE if entry.level is not None}
     return [name for name in CHECKS if name in gates]
 
 
-def chosen(config: Config) -> Iterator[Member]:
-    """The members, family by family and seed by seed."""
-    for family in FAMILIES:
-        for seed in range(config.seeds.get(family, 0)):
+def planned(config: Config) -> dict[tuple[str, str, str], int]:
+    """Family, member and claim to how many seeds: an even number, so that even and odd ones are as many."""
+    claims = [
+        (member, told) for member in members(seed=0, families=tuple(config.seeds)) for told in member.claims
+    ]
+    of_kind = Counter((member.family, kind(described(member, told))) for member, told in claims)
+    found = {}
+    for member, told in claims:
+        shared = 1 if member.family == "compiled" else of_kind[member.family, kind(described(member, told))]
+        most = config.right if told.truth == "right" else config.seeds
+        share = 1 if told.truth == "right" else shared
+        found[member.family, member.name, told.name] = 2 * math.ceil(most[member.family] / share / 2)
+    return found
+
+
+def chosen(config: Config) -> Iterator[tuple[Member, list[Told]]]:
+    """The members, family by family and seed by seed, with the claims about each that are made."""
+    seeds = planned(config)
+    for family in config.seeds:
+        for seed in range(max(n for (of, *_), n in seeds.items() if of == family)):
             for member in members(seed=seed, families=[family]):
                 if not config.members or member.name in config.members:
-                    yield member
+                    yield member, [t for t in member.claims if seed < seeds[family, member.name, t.name]]
 
 
-def row(member: Member, told: Told, config: Config) -> dict[str, Any]:
-    """Challenge one claim."""
-    begin = time.process_time()
-    refitted = member.seed < config.refitted.get(member.family, 0)
-    report = challenged(member, told, config, refitted=refitted)
-    answers = {name: report.answers.get(name, "not run") for name in checks()}
-    figures = {name: timed.outcome.figures for name, timed in report.outcomes.items()}
+def described(member: Member, told: Told) -> dict[str, Any]:
+    """What a row is about."""
     return {
         "family": member.family,
         "member": member.name,
@@ -94,6 +110,17 @@ def row(member: Member, told: Told, config: Config) -> dict[str, Any]:
         "seed": member.seed,
         "truth": told.truth,
         "kind": told.kind,
+    }
+
+
+def row(member: Member, told: Told, config: Config) -> dict[str, Any]:
+    """Challenge one claim."""
+    begin = time.process_time()
+    refitted = member.family in config.refitted
+    report = challenged(member, told, config, refitted=refitted)
+    answers = {name: report.answers.get(name, "not run") for name in checks()}
+    figures = {name: timed.outcome.figures for name, timed in report.outcomes.items()}
+    return described(member, told) | {
         "refitted": refitted,
         "pairs": len(report.evaluation.pairs),
         "answers": "".join(LETTERS[word] for word in answers.values()),
@@ -110,17 +137,27 @@ def challenged(member: Member, told: Told, config: Config, *, refitted: bool) ->
     # Where the domain is small a claim is fitted on all of it and measured on all of it.
     train, test = (pairs, pairs) if pairs.complete else pairs.split(train=0.4, test=0.6)
     return challenge(
-        as_fitted(told.alignment, train, None, config.settings),
+        as_fitted(told.alignment, train, None, config.found_by),
         train=train,
         test=test,
-        level=LEVEL,
+        level=HIGHEST if refitted else LEVEL,
         refits=REFITS if refitted else 0,
         controls=CONTROLS if refitted else 0,
         shifts=[Shift(name, distribution=found) for name, found in member.shifts.items()],
+        networks=others(member) if refitted else (),
         # What is planted or compiled is right on every input; what was trained nearly so.
         every_input=member.family != "trained",
         seed=member.seed,
     )
+
+
+def others(member: Member) -> list[Network]:
+    """Networks that were made in the same way, of seeds that are even or odd as the member's is."""
+    seeds = [member.seed + 2 * (i + 1) for i in range(NETWORKS)]
+    if member.family == "linear":
+        return [linear(member.name, seed=seed).network for seed in seeds]
+    task, arm = member.name.split(", ", 1)
+    return [trained_member(task, arm, seed=seed).network for seed in seeds]
 
 
 def elsewhere(report: Report) -> dict[str, float | None]:
@@ -153,8 +190,9 @@ def made(config: Config, known: dict[str, Any], out: Path | None) -> dict[str, A
     rows: list[dict[str, Any]] = known.get("rows", [])
     there = {key(one) for one in rows}
     result = known
-    for member in chosen(config):
-        new = [row(member, told, config) for told in member.claims if _key(member, told) not in there]
+    for member, claims in chosen(config):
+        missing = [t for t in claims if key(described(member, t)) not in there]
+        new = [row(member, told, config) for told in missing]
         if not new:
             continue
         rows = rows + new
@@ -165,10 +203,6 @@ def made(config: Config, known: dict[str, Any], out: Path | None) -> dict[str, A
         for one in new:
             say(*key(one), one["truth"], one["answers"], f"{one['seconds']} s")
     return result
-
-
-def _key(member: Member, told: Told) -> tuple[Any, ...]:
-    return member.family, member.seed, member.name, told.name
 
 
 def replaced(path: Path, text: str) -> None:
@@ -184,7 +218,7 @@ def main() -> None:
     )
     parser.add_argument("--out", type=Path, help="the JSON file; the page goes beside it")
     parser.add_argument("--seeds", type=int, help="of every family, at most so many")
-    parser.add_argument("--refitted", type=int, help="seeds whose claims are refitted")
+    parser.add_argument("--quick", action="store_true", help="without refits")
     parser.add_argument("--families", nargs="*", choices=FAMILIES, default=list(FAMILIES))
     parser.add_argument("--members", nargs="*", default=[])
     parser.add_argument("--add", action="store_true", help="go on with the file, where the same code made it")
@@ -211,14 +245,12 @@ def main() -> None:
 
 
 def _asked(given: argparse.Namespace) -> Config:
-    def cut(known: Mapping[str, int], most: int | None) -> dict[str, int]:
-        return {name: known[name] if most is None else min(known[name], most) for name in given.families}
+    def cut(known: Mapping[str, int]) -> dict[str, int]:
+        return {n: known[n] if given.seeds is None else min(known[n], given.seeds) for n in given.families}
 
+    refitted = tuple(name for name in FULL.refitted if not given.quick)
     return replace(
-        FULL,
-        seeds=cut(FULL.seeds, given.seeds),
-        refitted=cut(FULL.refitted, given.refitted),
-        members=tuple(given.members),
+        FULL, seeds=cut(FULL.seeds), right=cut(FULL.right), refitted=refitted, members=tuple(given.members)
     )
 
 

@@ -4,17 +4,19 @@ from __future__ import annotations
 
 import importlib
 import json
+from collections import Counter
 from collections.abc import Iterator
-from dataclasses import replace
 from pathlib import Path
 from types import ModuleType
 from typing import Any
 
+import numpy as np
 import pytest
 
 from commutes.report import CATALOGUE
 from commutes.robustness import CHECKS, Thresholds
-from commutes.testing.zoo import as_fitted, linear
+from commutes.stats import Answer
+from commutes.testing.zoo import compiled, linear
 
 ROOT = Path(__file__).resolve().parents[2]
 STORED = ROOT / "docs" / "detection.json"
@@ -48,29 +50,24 @@ def same(old: dict[str, Any], new: dict[str, Any], checks: list[str], known: lis
 
 
 def test_the_table_is_whole(stored, scripts):
+    module = scripts["detection"]
     config, rows = stored["config"], stored["rows"]
-    there = [scripts["detection"].key(one) for one in rows]
+    there = [module.key(one) for one in rows]
     assert len(set(there)) == len(there)
-    for family, seeds in config["seeds"].items():
-        members = {(one["member"], one["claim"]) for one in rows if one["family"] == family}
-        for member, claim in members:
-            found = {one["seed"] for one in rows if (one["member"], one["claim"]) == (member, claim)}
-            assert found == set(range(seeds)), (family, member, claim)
+    assert config["seeds"] == module.FULL.seeds
+    seeds = Counter((one["family"], one["member"], one["claim"]) for one in rows)
+    assert seeds == module.planned(module.FULL)
+    assert all(one["seed"] < seeds[one["family"], one["member"], one["claim"]] for one in rows)
     assert all(len(one["answers"]) == len(config["checks"]) for one in rows)
 
 
 def test_a_row_comes_again(stored, scripts):
     module = scripts["detection"]
-    where = "illusion", "copy and dormant direction", False
-    old = next(
-        one
-        for one in stored["rows"]
-        if (one["member"], one["claim"], one["refitted"]) == where and one["seed"] % 2
-    )
-    member = linear("illusion", seed=old["seed"])
+    where = "and_or", "at another position", 1
+    (old,) = [one for one in stored["rows"] if (one["member"], one["claim"], one["seed"]) == where]
+    member = compiled("and_or", seed=1)
     told = next(one for one in member.claims if one.name == old["claim"])
-    new = module.row(member, told, replace(module.FULL, refitted={}))
-    same(old, new, stored["config"]["checks"], module.checks())
+    same(old, module.row(member, told, module.FULL), stored["config"]["checks"], module.checks())
 
 
 @pytest.mark.slow
@@ -100,8 +97,8 @@ def test_every_check_has_its_number(scripts):
         assert hasattr(Thresholds(), statistic.threshold)
 
 
-def test_every_gate_up_to_the_level_is_in_the_table(scripts):
-    gates = {entry.id for entry in CATALOGUE if entry.level is not None and entry.level <= "R4"}
+def test_every_gate_is_in_the_table(scripts):
+    gates = {entry.id for entry in CATALOGUE if entry.level is not None}
     assert set(scripts["detection"].checks()) == gates & CHECKS.keys()
 
 
@@ -133,6 +130,13 @@ def test_alarms_are_counted_by_level_and_of_the_rows_that_were_run(scripts):
     assert module.refuted(rows, THREE, "D4") == module.Share(1, 2)
     assert module.Share(1, 2).rate == 0.5
     assert module.reached(rows, THREE, "R4") == module.Share(0, 4)
+
+
+def test_what_only_asks_whether_a_fit_finds_it_again_catches_nothing(scripts):
+    module = scripts["detection_table"]
+    rows = [row("ssr"), row("srr")]
+    assert module.caught(rows, ["A2", "A9", "E3"], "R4") == module.Share(1, 2)
+    assert module.refuted(rows, ["A2", "A9", "E3"], "E3") == module.Share(2, 2)
 
 
 def test_rates_are_of_odd_seeds_alone(scripts):
@@ -190,10 +194,19 @@ def test_what_is_done_elsewhere_turns_down_as_it_is_said_to(scripts):
 def test_a_claim_is_challenged_on_inputs_that_it_was_not_told_on(scripts):
     module = scripts["detection"]
     member = linear("clean", seed=0)
-    told = member.claims[0]
-    pairs = member.pairs(told, module.FULL.pairs, seed=0)
-    train, test = pairs.split(train=0.4, test=0.6)
-    report = module.challenged(member, told, module.FULL, refitted=False)
-    assert report.evaluation.pairs.input_ids.tolist() == test.input_ids.tolist()
-    fitted = as_fitted(told.alignment, train, None, module.FULL.settings)
-    assert report.alignment.fitted_ids.tolist() == fitted.fitted_ids.tolist()
+    report = module.challenged(member, member.claims[0], module.FULL, refitted=False)
+    fitted, measured = report.alignment.fitted_ids, report.evaluation.pairs.input_ids
+    assert len(fitted) > 300
+    assert len(measured) > 1000
+    assert not np.isin(measured, fitted).any()
+    assert report.outcomes["B1"].outcome.answer is Answer.NOT_RUN
+
+
+def test_claims_of_one_kind_share_its_seeds(scripts):
+    module = scripts["detection"]
+    found = module.planned(module.FULL)
+    assert found["linear", "illusion", "copy and dormant direction"] == 40
+    assert found["linear", "clean", "true"] == module.FULL.right["linear"]
+    tilted = [n for (_, member, claim), n in found.items() if member == "tilt" and claim != "true"]
+    assert tilted == [40, 14, 14, 14]
+    assert all(n % 2 == 0 for n in found.values())
