@@ -86,13 +86,14 @@ def _head(result: Mapping[str, Any], checks: Sequence[str]) -> list[str]:
         "nobody has thought of, and rows of one seed are not quite independent of each other.",
         "",
         "*What is found again.* A told claim was not found by a fit. It is challenged as if the difference of "
-        "means of its variables' values had found it, a closed form that finds the truth in these networks: "
-        "that is what is computed on untrained networks (B1, A5), for control tasks (B2), for rival "
-        "algorithms (E5), on networks of other seeds (E4) and again on the same (E3); of "
+        "means of its variables' values had found it, a closed form with an IIA of 1 in these networks: that "
+        "is what is computed on untrained networks (B1, A5), for control tasks (B2), for rival algorithms "
+        "(E5), on networks of other seeds (E4) and again on the same (E3); of "
         f"{' and '.join(config['refitted'])} networks only, since compiled ones are measured on all pairs. E3 "
-        "then says whether an honest procedure finds what is told, which of a decoy it does not: it stands "
-        "apart here, and no rate of several checks together counts it. A procedure that is drawn to a decoy "
-        "would find it again and again.",
+        "then compares what is told with what that form computes: it refutes decoys, which nothing here has "
+        "found, and also right claims where the form takes along what is moved and never read. That is no "
+        "measure of E3 on claims that a procedure has found, and one that is drawn to a decoy would find it "
+        "again: E3 stands apart here, and nothing below that speaks of several checks together counts it.",
         "",
     ]
 
