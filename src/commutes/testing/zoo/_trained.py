@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Mapping
-from functools import cache
+from functools import cache, partial
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +14,7 @@ import torch
 from torch import nn
 
 from commutes.alignment import Alignment
+from commutes.counterfactuals import Distribution
 from commutes.errors import ArtefactError, DataError
 from commutes.features import Rotation, Subspace
 from commutes.network import MLP, Network
@@ -61,8 +62,18 @@ def trained_member(task: str, arm: str, *, seed: int) -> Member:
                 {"A1": Answer.SUPPORTED, "A2": Answer.REFUTED},
             ),
         ),
-        rivals={other.name: other.algorithm},
+        shifts=shifts(own), rivals={other.name: other.algorithm},
     )  # fmt: skip
+
+
+def shifts(arm: Arm) -> Mapping[str, str | Distribution]:
+    """Other distributions of the inputs: the networks are right on nearly every input."""
+    small = Distribution(f"c below {arm.size // 2}", partial(_small, arm.inputs, arm.size))
+    return {"every input alike": "inputs", "c small": small}
+
+
+def _small(inputs: tuple[str, ...], size: int, rng: np.random.Generator, n: int) -> dict[str, np.ndarray]:
+    return {name: rng.integers(size // 2 if name == "c" else size, size=n) for name in inputs}
 
 
 def turned(module: MLP, *, seed: int) -> tuple[LinearSite, torch.Tensor]:
