@@ -100,12 +100,20 @@ def _head(result: Mapping[str, Any], checks: Sequence[str]) -> list[str]:
 
 def _together(groups: Mapping[str, Sequence[Row]], checks: Sequence[str]) -> list[str]:
     """All checks as one: what a level catches, and what is done elsewhere."""
-    head = ["claim", "n", *(f"refuted up to {level}" for level in LEVELS), "reaches R4", *ELSEWHERE]
+    head = [
+        "claim",
+        "n",
+        *(f"refuted up to {level}" for level in LEVELS),
+        "reaches R3",
+        "reaches R4",
+        *ELSEWHERE,
+    ]
     lines = [
         "## All checks together",
         "",
-        "How often some check up to a level refutes the claim, and how often the claim reaches R4, where every "
-        "check was run. The last three columns are what is done elsewhere, on the same pairs: a claim is turned "
+        "How often some check up to a level refutes the claim, and how often the claim reaches R3 and R4, where all "
+        "checks of the level were run: R4 asks for inputs that the algorithm says nothing about, and only one network "
+        'of the zoo reads such (its claims are "off task" and a few right ones). The last three columns are what is done elsewhere, on the same pairs: a claim is turned '
         "down where its IIA over random pairs is not over .9; where its IIA is not over that of random subspaces "
         "of the same size; where, after a swap that should change the answer, the mean logit of the answer that "
         "is expected is not over that of the base's answer.",
@@ -122,7 +130,7 @@ def _together(groups: Mapping[str, Sequence[Row]], checks: Sequence[str]) -> lis
                         name,
                         str(len(rows)),
                         *(_share(caught(rows, checks, level)) for level in LEVELS),
-                        _share(reached(rows, checks, "R4")),
+                        *(_share(reached(rows, checks, level)) for level in ("R3", "R4")),
                         *(_share(turned_down(rows, how)) for how in ELSEWHERE),
                     ]
                 )

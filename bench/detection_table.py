@@ -10,7 +10,7 @@ from typing import Any
 
 from detection_values import STATISTICS
 
-from commutes.report import CATALOGUE, level_of
+from commutes.report import CATALOGUE, entry, level_of
 from commutes.robustness import Thresholds
 from commutes.stats import clopper_pearson
 from commutes.testing.zoo import KINDS
@@ -112,8 +112,14 @@ def caught(rows: Sequence[Row], checks: Sequence[str], level: str) -> Share:
 
 
 def reached(rows: Iterable[Row], checks: Sequence[str], level: str) -> Share:
-    """How often the claim reaches the level, of rows that were found again, what stands apart taken as passed."""
-    whole = [answers(one, checks) | dict.fromkeys(APART, "supported") for one in rows if one["refitted"]]
+    """How often the claim reaches the level, of rows that were found again, what stands apart taken as passed.
+
+    Few networks read inputs that their algorithm says nothing about: from where that is asked (C9), of these only.
+    """
+    found = [answers(one, checks) for one in rows if one["refitted"]]
+    if "C9" in checks and level >= entry("C9").level:
+        found = [one for one in found if one["C9"] != "not run"]
+    whole = [one | dict.fromkeys(APART, "supported") for one in found]
     return Share(sum(level_of(found)[0] >= level for found in whole), len(whole))
 
 

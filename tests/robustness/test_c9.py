@@ -20,6 +20,7 @@ from commutes.robustness._case import Declared
 from commutes.robustness._off_task import off_task_of
 from commutes.stats import Answer
 from commutes.testing.compiler import compile_program, program
+from commutes.testing.zoo import linear
 from tests.network.transformers import models as M
 from tests.planted import equality, joined
 from tests.robustness.cases import case_of
@@ -83,6 +84,15 @@ def new_inputs(n: int = 300, seed: int = 0) -> dict[str, np.ndarray]:
     w, y = rng.integers(10, 16, size=(2, n))
     same = rng.random(n) < 0.5
     return {"w": w, "x": rng.integers(10, 16, size=n), "y": y, "z": np.where(same, y, 25 - y)}
+
+
+@pytest.mark.parametrize("number", [0, 1])
+@pytest.mark.parametrize("seed", [1, 2])
+def test_a_claim_that_takes_a_switch_along_is_told_from_one_that_does_not(seed, number):
+    member = linear("asleep", seed=seed)
+    told, case = member.claims[number], zoo_case("asleep", seed, number)
+    found = C9(replace(case, declared=Declared(off_task=off_task_of(member.off_task, case.alignment))))
+    assert found.answer is told.ideal["C9"]
 
 
 def test_without_a_declaration_nothing_is_run():

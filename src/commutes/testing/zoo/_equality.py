@@ -111,6 +111,27 @@ def last_shade(symbols: int, shades: int) -> Distribution:
     return Distribution("z always of shade 0", _Draw(symbols, shades, last=0))
 
 
+# Inputs that the algorithm says nothing about.
+
+ASLEEP = -1
+"""A shade that no input of the algorithm has."""
+
+
+def asleep_inputs(symbols: int, shades: int, n: int, seed: int) -> dict[str, np.ndarray]:
+    """Inputs whose first symbol is of no shade: the network that has a second task is to answer "different".
+
+    Args:
+        symbols: Identities.
+        shades: Shades of the other three.
+        n: How many.
+        seed: Of the draw.
+    """
+    rng = np.random.default_rng([seed, 105])
+    found = {name: rng.integers([symbols, shades], size=(n, 2)) for name in INPUTS}
+    found["w"][:, 1] = ASLEEP
+    return found
+
+
 # Layers that all variants share.
 
 

@@ -6,6 +6,8 @@ from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
 from typing import Literal
 
+import numpy as np
+
 from commutes.algorithm import Algorithm
 from commutes.alignment import Alignment
 from commutes.counterfactuals import Counterfactuals, Distribution, census, counterfactuals
@@ -19,7 +21,7 @@ Family = Literal["linear", "compiled", "trained"]
 KINDS = (
     "inert copy", "illusion", "redundancy", "shortcut", "regrouping", "tilt", "cancellation", "gate",
     "nonlinear code", "backup", "whole space", "random network", "entangled", "other variable", "random subspace",
-    "read before",
+    "read before", "off task",
 )  # fmt: skip
 """How an alignment can be wrong."""
 
@@ -62,6 +64,8 @@ class Member:
     """Other distributions of the inputs, by name, on which a right alignment must hold as well."""
     rivals: Mapping[str, Algorithm] = field(default_factory=dict)
     """Other algorithms with the same function of the same inputs, which the network does not implement."""
+    off_task: Mapping[str, np.ndarray] | None = None
+    """Inputs that the algorithm says nothing about, by name; None where the network can read no others."""
 
     def pairs(
         self, told: Told, n: int, *, seed: int, distribution: str | Distribution | None = None

@@ -54,6 +54,12 @@ class Task:
     distribution: str | Distribution
     shifts: Mapping[str, str | Distribution]
     rivals: Mapping[str, Algorithm]
+    off_task: Callable[[int, int], Mapping[str, np.ndarray]] | None = None
+    """Draws inputs that the algorithm says nothing about: how many, and from what seed."""
+
+
+# Inputs that a claim says nothing about: enough to tell a few in a hundred from none.
+OFF_TASK = 600
 
 
 @dataclass(frozen=True, eq=False)
@@ -82,6 +88,7 @@ def built(name: str, task: Task, plan: Plan, *, seed: int) -> Member:
     return Member(
         name, "linear", seed, task.algorithm, network, claims,
         distribution=task.distribution, shifts=task.shifts, rivals=task.rivals,
+        off_task=None if task.off_task is None else task.off_task(OFF_TASK, seed),
     )  # fmt: skip
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Mapping
+from functools import partial
 
 from commutes.stats import Answer
 from commutes.testing.zoo._equality import (
@@ -11,6 +12,7 @@ from commutes.testing.zoo._equality import (
     COLUMNS,
     DISTANCES,
     LOGITS,
+    asleep_inputs,
     by_shade,
     bystanders,
     equality,
@@ -44,6 +46,7 @@ def task(symbols: int, shades: int, name: str) -> Task:
     return Task(
         equality(symbols, shades), COLUMNS, joined, (False, True), distribution, others,
         {"by shade": by_shade(symbols, shades)} if name == "shortcut" else {},
+        partial(asleep_inputs, symbols, shades) if name == "asleep" else None,
     )  # fmt: skip
 
 
@@ -291,6 +294,23 @@ def entangled(symbols: int) -> Plan:
     )  # fmt: skip
 
 
+def asleep(symbols: int) -> Plan:
+    """left and right, and a switch that is never thrown in the data: where it is, the answer is "different"."""
+    name = "asleep"
+    layers = ({**DISTANCES, name: {"w.shade": -1.0}}, {**BITS, **passing(name)})
+    after = tuple({**layer, **passing(name)} for layer in separate())
+    logits = {**LOGITS, "different": {**LOGITS["different"], name: 4.0}}
+    taken = {"left": (LEFT, {name: 1.0}), "right": (RIGHT,)}
+    return Plan(
+        layers, features(symbols, passing(name)), after, logits,
+        (
+            right_claim(ideal={**HELD, "C9": YES}),
+            # No input of the algorithm's moves the switch, so that nothing but other inputs can tell.
+            Sketch("with the switch", "partial", "off task", taken, {"A1": YES, **WORKS, "C3": YES, "C9": NO}),
+        ),
+    )  # fmt: skip
+
+
 def random_network(symbols: int) -> Plan:
     """Weights drawn anew: nothing is computed."""
     where = {"left": (LEFT,), "right": (RIGHT,)}
@@ -313,6 +333,7 @@ EQUALITY: dict[str, Callable[[int], Plan]] = {
     "cancellation": cancellation,
     "tilt": tilted,
     "entangled": entangled,
+    "asleep": asleep,
     "random network": random_network,
 }
 """By name: the plan for so many symbols."""
