@@ -112,11 +112,12 @@ def _together(groups: Mapping[str, Sequence[Row]], checks: Sequence[str]) -> lis
         "## All checks together",
         "",
         "How often some check up to a level refutes the claim, and how often the claim reaches R3 and R4, where all "
-        "checks of the level were run: R4 asks for inputs that the algorithm says nothing about, and only one network "
-        'of the zoo reads such (its claims are "off task" and a few right ones). The last three columns are what is done elsewhere, on the same pairs: a claim is turned '
-        "down where its IIA over random pairs is not over .9; where its IIA is not over that of random subspaces "
-        "of the same size; where, after a swap that should change the answer, the mean logit of the answer that "
-        "is expected is not over that of the base's answer.",
+        "checks of the level were run: R4 asks for inputs that the algorithm says nothing about, and only one "
+        'network of the zoo reads such (its claims are "off task" and a few right ones). The last three columns are '
+        "what is done elsewhere, on the same pairs: a claim is turned down where its IIA over random pairs is not "
+        "over .9; where its IIA is not over that of random subspaces of the same size; where, after a swap that "
+        "should change the answer, the mean logit of the answer that is expected is not over that of the base's "
+        "answer.",
         "",
         *_table(head, "lr" + "l" * (len(head) - 2)),
     ]
