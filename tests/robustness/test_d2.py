@@ -9,7 +9,7 @@ import pytest
 import torch
 from torch import nn
 
-from commutes import Alignment, Coordinates, Network, Rotation, census, counterfactuals
+from commutes import Algorithm, Alignment, Coordinates, Network, Rotation, census, counterfactuals
 from commutes.counterfactuals import controlled_within
 from commutes.evaluation import GATED
 from commutes.features import Subspace
@@ -17,6 +17,7 @@ from commutes.robustness import CHECKS
 from commutes.robustness import _d2_whole_component as module
 from commutes.stats import Answer
 from commutes.testing.compiler import compile_program, program
+from commutes.testing.zoo import compiled
 from tests.network.transformers import models as M
 from tests.planted import equality, exact, joined
 from tests.robustness.cases import case_of
@@ -173,6 +174,38 @@ def test_the_whole_last_state_of_a_language_model_gives_the_sources_margins():
     assert record["whole"]["value"] == pytest.approx(expected, abs=1e-4)
 
 
+@pytest.mark.parametrize("seed", [1, 2])
+def test_what_enters_the_answer_by_another_way_is_not_held_against_the_coordinates(monkeypatch, seed):
+    """A program that sorts reads a token by its place and then for what it is: the whole position brings both."""
+    member = compiled("sort", seed=seed)
+    (claim,) = [one for one in member.claims if one.truth == "right"]
+    case = case_of(claim.alignment, member.pairs(claim, 0, seed=seed))
+    found = D2(case)
+    assert found.answer is VACUOUS
+    assert found.reason == (
+        "whatever changes place_0 changes what enters the answer beside it as well, "
+        "and the whole site may bring that along"
+    )
+    monkeypatch.setattr(module, "_alone", lambda pairs, _variable: np.ones(len(pairs), bool))
+    assert D2(case).answer is NO
+
+
+def test_pairs_count_where_what_else_enters_the_answer_is_the_same():
+    algorithm = Algorithm("one of two, and the first again")
+    algorithm.inputs("a b c", domain=range(3))
+    algorithm.add("same", "a", "b", f=lambda a, b: a == b, domain=bool)
+    algorithm.add(
+        "answer", "same", "a", "c", f=lambda s, a, c: (3 * s + a + c) % 5, domain=range(5), output=True
+    )
+    algorithm.check()
+    pairs = counterfactuals(algorithm, 300, flip=algorithm["same"], seed=0)
+    base, source = pairs.base, pairs.source[:, 0]
+    a, c = (np.asarray(pairs.inputs[name]) for name in "ac")
+    alone = module._alone(pairs, algorithm["same"])
+    assert (alone == ((a[base] == a[source]) & (c[base] == c[source]))).all()
+    assert 0 < alone.sum() < len(alone)
+
+
 # Gates.
 
 
@@ -244,6 +277,8 @@ def test_the_ratio_on_pairs_that_are_not_controlled_refutes_the_truth(monkeypatc
         return counterfactuals(pairs.algorithm, n, swap=[variable], seed=seed)
 
     monkeypatch.setattr(module, "controlled_within", uncontrolled)
+    assert D2(zoo_case("clean", 1, 0)).answer is YES
+    monkeypatch.setattr(module, "_alone", lambda pairs, _variable: np.ones(len(pairs), bool))
     found = D2(zoo_case("clean", 1, 0))
     ratio = found.figures["by_variable"]["left"]["ratio"]["value"]
     assert ratio > 1.5

@@ -98,7 +98,8 @@ def whole_component(case: Case) -> Outcome:
     """Mean effect of the coordinates over that of their whole site, on controlled pairs; the worst variable decides.
 
     In a controlled pair the variable changes and what does not hang on it stays, so that a whole site may come from the
-    source without bringing anything else. Other pairs exchange the other variables too: the whole site then has little
+    source without bringing anything else; counted are pairs that agree on whatever else enters the answer behind it.
+    Other pairs exchange the other variables too: the whole site then has little
     effect on average, and the ratio of a true claim is large.
 
     See Is This the Subspace You Are Looking for? An Interpretability Illusion for Subspace Activation Patching,
@@ -171,7 +172,12 @@ def _effects(case: Case, variable: Variable) -> _Effects | str:
     except DataError as error:
         return f"{error.what}: {error.got}"
     prepared = bench(alignment, pairs)
-    rows = np.nonzero(pairs.effective)[0]
+    rows = np.nonzero(pairs.effective & _alone(pairs, variable))[0]
+    if not len(rows):
+        return (
+            f"whatever changes {variable.name} changes what enters the answer beside it as well, "
+            "and the whole site may bring that along"
+        )
     maps: list[Featurizer] = list(alignment.featurizers)
     maps[number] = Neurons(torch.arange(group.width, device=alignment.network.device))
     masks = [mask[torch.from_numpy(rows).to(mask.device)] for mask in prepared.masks]
@@ -181,6 +187,21 @@ def _effects(case: Case, variable: Variable) -> _Effects | str:
     effects, unit, passes = _changes(prepared, rows, [alone, whole])
     passes += len(pairs.ids) + 2 * len(rows)
     return _Effects(variable.name, pairs, rows, effects[0], effects[1], unit, passes)
+
+
+def _alone(pairs: Counterfactuals, variable: Variable) -> np.ndarray:
+    """Whether base and source agree on all that what hangs on the variable reads beside it.  # shape: (n,)
+
+    Held are the variables that do not hang on it; inputs that it is made of may enter the answer by another way, and a
+    whole site that brings them does by right what the coordinates alone do not.
+    """
+    algorithm = pairs.algorithm
+    below = set(algorithm.descendants(variable))
+    entering = {p.name for v in below for p in algorithm.parents(v) if p not in below and p != variable}
+    agree = np.ones(len(pairs), bool)
+    for name in sorted(entering):
+        agree &= pairs.columns[name][pairs.base] == pairs.columns[name][pairs.source[:, 0]]
+    return agree
 
 
 def _changes(
