@@ -18,7 +18,7 @@ import json
 import math
 import time
 from collections import Counter
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -218,6 +218,26 @@ def made(config: Config, known: dict[str, Any], out: Path | None) -> dict[str, A
     return result
 
 
+def joined(parts: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
+    """Tables of some families each, made side by side, as one; of every family the code that made its rows.
+
+    Raises:
+        SystemExit: A family is in two of them, or one was made with other checks.
+    """
+    families = [sorted({one["family"] for one in part["rows"]}) for part in parts]
+    if len({name for own in families for name in own}) < sum(map(len, families)):
+        raise SystemExit("a family is in two of the files")
+    if any(part["config"]["checks"] != parts[0]["config"]["checks"] for part in parts):
+        raise SystemExit("the files were made with different checks")
+    result = dict(parts[0])
+    code = {name: part["code"]["sha256"] for part, own in zip(parts, families, strict=True) for name in own}
+    result["code"] = parts[0]["code"] | {"by_family": code}
+    result["seconds"] = sum(part["seconds"] for part in parts)
+    seeds, right = ({n: c for p in parts for n, c in p["config"][key].items()} for key in ("seeds", "right"))
+    result["config"] = parts[0]["config"] | {"seeds": seeds, "right": right}
+    return result | {"rows": [row for part in parts for row in part["rows"]]}
+
+
 def replaced(path: Path, text: str) -> None:
     """Write the file in one step: a run that is stopped leaves what was there."""
     beside = path.with_suffix(".new")
@@ -235,6 +255,9 @@ def main() -> None:
     parser.add_argument("--families", nargs="*", choices=FAMILIES, default=list(FULL.seeds))
     parser.add_argument("--members", nargs="*", default=[])
     parser.add_argument("--add", action="store_true", help="go on with the file, where the same code made it")
+    parser.add_argument(
+        "--join", nargs="+", type=Path, help="files of some --families each, instead of making them"
+    )
     parser.add_argument("--smoke", action="store_true", help="print the rows of the small form")
     parser.add_argument("--page", action="store_true", help="only write again what is made of the JSON file")
     given = parser.parse_args()
@@ -245,7 +268,10 @@ def main() -> None:
     if not given.page:
         known = json.loads(given.out.read_text(encoding="utf-8")) if given.add and given.out.exists() else {}
         smoke = known.pop("smoke", None)
-        result = made(_asked(given), known, given.out)
+        if given.join:
+            result = joined([json.loads(path.read_text(encoding="utf-8")) for path in given.join])
+        else:
+            result = made(_asked(given), known, given.out)
         if given.out is None:
             print(dumped(result))
             return

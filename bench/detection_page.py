@@ -65,8 +65,8 @@ def _head(result: Mapping[str, Any], checks: Sequence[str]) -> list[str]:
         "# Which wrong claims the checks catch",
         "",
         f"Made by `{result['command']}`, commutes {result['versions']['commutes']}, torch "
-        f"{result['versions']['torch']}; SHA-256 of src/commutes and algorithms/equality.py "
-        f"{result['code']['sha256'][:16]}. {result['seconds']:,} s of one core; every row is in `detection.json`.",
+        f"{result['versions']['torch']}; SHA-256 of src/commutes and algorithms/equality.py {_code(result)}. "
+        f"{result['seconds']:,} s of one core; every row is in `detection.json`.",
         "",
         "The zoo (`commutes.testing.zoo`) has networks that were written down, compiled or trained so that it is "
         "known what they compute and where, and claims about each: right ones, *decoys* (the network uses the "
@@ -96,6 +96,17 @@ def _head(result: Mapping[str, Any], checks: Sequence[str]) -> list[str]:
         "again: E3 stands apart here, and nothing below that speaks of several checks together counts it.",
         "",
     ]
+
+
+def _code(result: Mapping[str, Any]) -> str:
+    """Which code made the rows: where the families were made side by side, of each."""
+    code = result["code"]
+    families: dict[str, list[str]] = {}
+    for name, digest in code.get("by_family", {}).items():
+        families.setdefault(digest, []).append(name)
+    if len(families) < 2:
+        return code["sha256"][:16]
+    return ", ".join(f"{digest[:16]} ({' and '.join(names)} networks)" for digest, names in families.items())
 
 
 def _together(groups: Mapping[str, Sequence[Row]], checks: Sequence[str]) -> list[str]:

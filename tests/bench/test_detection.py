@@ -79,6 +79,34 @@ def test_the_small_form_comes_again(stored, scripts):
         same(old, new, stored["config"]["checks"], module.checks())
 
 
+def test_what_was_to_be_shown_is_so(stored, scripts):
+    table, page = scripts["detection_table"], scripts["detection_page"]
+    checks = stored["config"]["checks"]
+    groups = table.grouped(table.rated(stored["rows"]))
+    for name, rows in groups.items():
+        if table.wanted(rows):
+            assert table.caught(rows, checks, "R4").rate >= page.ENOUGH, name
+    right = [one for one in table.rated(stored["rows"]) if one["truth"] == "right"]
+    assert table.caught(right, checks, "R4").rate <= page.MOST
+
+
+def test_families_that_were_made_side_by_side_are_one_table_with_the_code_of_each(scripts):
+    def part(family, seeds, digest):
+        return {
+            "code": {"sha256": digest, "of": "code"}, "seconds": 2,
+            "config": {"checks": THREE, "seeds": {family: seeds}, "right": {family: seeds}},
+            "rows": [row("sss", family=family)],
+        }  # fmt: skip
+
+    joined = scripts["detection"].joined
+    whole = joined([part("trained", 4, "a"), part("linear", 8, "b")])
+    assert whole["code"] == {"sha256": "a", "of": "code", "by_family": {"trained": "a", "linear": "b"}}
+    assert whole["config"]["seeds"] == {"trained": 4, "linear": 8}
+    assert (whole["seconds"], [one["family"] for one in whole["rows"]]) == (4, ["trained", "linear"])
+    with pytest.raises(SystemExit, match="a family is in two of the files"):
+        joined([part("linear", 4, "a"), part("linear", 8, "b")])
+
+
 def test_the_page_is_made_of_the_table(stored, scripts):
     page = (ROOT / "docs" / "detection.md").read_text(encoding="utf-8")
     assert scripts["detection_page"].page(stored) == page
