@@ -2,7 +2,7 @@
 
 generalises   a fit about a network that computes what is claimed, and does something else where it is not asked to
 illusion      a direction of IIA 1.00 that joins an inert copy with a direction that nothing moves
-shift         a fit that holds on its data, in which what the network reads goes with what is claimed
+shift         given directions that hold on the data, in which what the network reads goes with what is claimed
 few_pairs     the first claim again, with too few pairs to tell
 
 python bench/gallery.py                    alignments/gallery, a folder for each card
@@ -77,9 +77,9 @@ CARDS: dict[str, tuple[str, Callable[[], Report]]] = {
         lambda: handed_over("illusion", "copy and dormant direction", 4_000),
     ),
     "shift": (
-        "A fit that holds on its data, where two symbols have one shade exactly when they are the same. The network "
-        "compares shades.",
-        lambda: found("shortcut", 6_000),
+        "Given directions that hold on the data, where two symbols have one shade exactly when they are the same. The "
+        "network compares shades.",
+        lambda: handed_over("shortcut", "shades", 4_000),
     ),
     "few_pairs": (
         "The first claim again, just as right, with a fifteenth of the pairs.",
