@@ -8,6 +8,8 @@ torch     torch.nn.utils.parametrizations.orthogonal as it is called by default:
           reflections behind a d x d matrix that stays
 Stiefel   the matrix itself: Adam on the gradient's tangent part, its mean carried along by projection, and after every
           step the Q of a sign-fixed QR
+unit QR   as QR, but from columns of length 1 instead of sqrt(d), as the other two have them: a step of Adam moves every
+          number by the rate, and then turns them by sqrt(d) times as much
 
 quality   interchange-intervention accuracy on held-out pairs at equal steps (mean over the cells of swapped set and
           stratum), side by side on the same networks, pairs and seeds
@@ -52,7 +54,8 @@ from commutes.training._descent import rate
 from commutes.training._selection import Selection
 
 COMMAND = "python bench/orthogonality.py --out docs/orthogonality.json"
-WAYS = ("QR", "torch", "Stiefel")
+TIMED = ("QR", "torch", "Stiefel")
+WAYS = (*TIMED, "unit QR")
 RATES = (1e-3, 1e-2)
 EQUALITY = Settings(steps=400, batch=256, every=100)
 ADDITION = Settings(steps=160, batch=64, every=20)
@@ -176,7 +179,36 @@ class StiefelRotation(Rotation):
         return OnManifold(width, len(coordinates))
 
 
-FAMILIES: dict[str, type[Rotation]] = {"QR": Rotation, "torch": TorchRotation, "Stiefel": StiefelRotation}
+@dataclass(frozen=True)
+class UnitColumns(OnManifold):
+    """A QR, as the library's, from columns of length 1: Adam's steps turn them by more."""
+
+    def solve(self, raw: torch.Tensor) -> torch.Tensor:
+        """# (n, d, k) -> (n, d, k)"""
+        return orthonormal(raw)
+
+
+@dataclass(frozen=True, eq=False)
+class UnitRotation(Rotation):
+    """A rotation by QR that begins at columns of length 1."""
+
+    def at(self, site: Site) -> UnitRotation:
+        """Of another site."""
+        return UnitRotation(site)
+
+    def parametrisation(
+        self, width: int, coordinates: Sequence[int], columns: Sequence[Sequence[int]]
+    ) -> Parametrisation:
+        """The library's, of another length."""
+        return UnitColumns(width, len(coordinates))
+
+
+FAMILIES: dict[str, type[Rotation]] = {
+    "QR": Rotation,
+    "torch": TorchRotation,
+    "Stiefel": StiefelRotation,
+    "unit QR": UnitRotation,
+}
 
 
 def tangent(basis: torch.Tensor, vector: torch.Tensor) -> torch.Tensor:
@@ -323,8 +355,8 @@ def timed(width: int, k: int, config: Config) -> dict[str, Any]:
     """Milliseconds of processor time of a step, each way in turn, so that whatever else runs slows all alike."""
     generator = torch.Generator().manual_seed(0)
     base, source, aim = (torch.randn(config.rows, width, generator=generator) for _ in range(3))
-    runs: dict[str, Callable[[], None]] = {way: stepper(way, width, k, base, source, aim) for way in WAYS}
-    taken: dict[str, list[float]] = {way: [] for way in WAYS}
+    runs: dict[str, Callable[[], None]] = {way: stepper(way, width, k, base, source, aim) for way in TIMED}
+    taken: dict[str, list[float]] = {way: [] for way in TIMED}
     for number in range(config.rounds + 1):
         for way, run in runs.items():
             begin = time.process_time()
@@ -339,7 +371,7 @@ def timed(width: int, k: int, config: Config) -> dict[str, Any]:
             "least": round(min(values), 3),
             "most": round(max(values), 3),
         }
-    for way in WAYS[1:]:
+    for way in TIMED[1:]:
         ratios = [other / qr for other, qr in zip(taken[way], taken["QR"], strict=True)]
         row[f"{way} / QR"] = [round(f(ratios), 2) for f in (min, statistics.median, max)]
     return row

@@ -9,7 +9,8 @@ import numpy as np
 
 from commutes.stats import mean_interval, show
 
-WAYS = ("QR", "torch", "Stiefel")
+TIMED = ("QR", "torch", "Stiefel")
+WAYS = (*TIMED, "unit QR")
 WORDS = {
     "equality": "hierarchical equality, 64 units, first hidden layer",
     "addition": "two-digit addition, the carry behind block 1 at two tokens, 256 numbers",
@@ -29,7 +30,8 @@ def page(result: Mapping[str, Any]) -> str:
         "**QR**: the Q of a sign-fixed QR of a free d x k matrix, which is what `cm.Rotation` does. **torch**: "
         "`torch.nn.utils.parametrizations.orthogonal` as it is called by default, Householder reflections behind a "
         "d x d matrix that stays. **Stiefel**: the matrix itself, Adam on the part of the gradient in the tangent "
-        "space with its mean carried along by projection, and the Q of a sign-fixed QR after every step.",
+        "space with its mean carried along by projection, and the Q of a sign-fixed QR after every step. **unit QR**: "
+        "the first one from columns of length 1, as torch and Stiefel have them, instead of sqrt(d).",
         "",
         *verdict(result),
         "",
@@ -61,8 +63,8 @@ def page(result: Mapping[str, Any]) -> str:
 
 def time_line(row: Mapping[str, Any]) -> str:
     """A row of the first table."""
-    cells = [str(row["d"]), str(row["k"]), *(number(row[way]["median"]) for way in WAYS)]
-    cells += [", ".join(number(r) for r in row[f"{way} / QR"]) for way in WAYS[1:]]
+    cells = [str(row["d"]), str(row["k"]), *(number(row[way]["median"]) for way in TIMED)]
+    cells += [", ".join(number(r) for r in row[f"{way} / QR"]) for way in TIMED[1:]]
     return f"| {' | '.join(cells)} |"
 
 
@@ -129,12 +131,12 @@ def verdict(result: Mapping[str, Any]) -> list[str]:
     own = cells(result["rows"])
     lines = []
     for way in WAYS[1:]:
-        ratios = [row[f"{way} / QR"][1] for row in result["times"]]
+        times = [row[f"{way} / QR"][1] for row in result["times"]] if way in TIMED else [1.0]
         gaps = [mean_interval(difference(cell, way)) for cell in own.values()]
         better = sum(gap.low > 0 for gap in gaps)
         worse = sum(gap.high < 0 for gap in gaps)
         lines.append(
-            f"- {way} beside QR: a step takes {number(min(ratios))} to {number(max(ratios))} times as long; of "
+            f"- {way} beside QR: a step takes {number(min(times))} to {number(max(times))} times as long; of "
             f"{len(gaps)} cells of network, k and rate the interval of the difference in accuracy lies above 0 in "
             f"{better}, below 0 in {worse}."
         )
