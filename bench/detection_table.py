@@ -17,6 +17,8 @@ from commutes.testing.zoo import KINDS
 
 Row = Mapping[str, Any]
 WORDS = {"s": "supported", "r": "refuted", "i": "inconclusive", "v": "vacuous", "n": "not run"}
+DECIDED = ("supported", "refuted", "inconclusive")
+"""Answers that a number stands behind; where a check has no power its number decides nothing."""
 RATED, LOOKED_AT = 1, 0
 """Rates are those of odd seeds; what is chosen by looking is chosen on even ones."""
 APART = ("E3",)
@@ -105,10 +107,12 @@ def refuted(rows: Iterable[Row], checks: Sequence[str], check: str) -> Share:
     return Share(found["r"], found.total() - found["n"])
 
 
-def caught(rows: Sequence[Row], checks: Sequence[str], level: str) -> Share:
-    """How often some check up to the level refutes."""
-    gates = {entry.id for entry in CATALOGUE if entry.level is not None and entry.level <= level}
-    return Share(sum(bool(gates.intersection(refuting(one, checks))) for one in rows), len(rows))
+def caught(rows: Sequence[Row], checks: Sequence[str], level: str, *, apart: Sequence[str] = APART) -> Share:
+    """How often some check up to the level refutes, without those that stand apart."""
+    gates = {entry.id for entry in CATALOGUE if entry.level is not None and entry.level <= level} - {*apart}
+    return Share(
+        sum(any(answers(one, checks).get(name) == "refuted" for name in gates) for one in rows), len(rows)
+    )
 
 
 def reached(rows: Iterable[Row], checks: Sequence[str], level: str) -> Share:
@@ -208,7 +212,9 @@ def splits(rows: Sequence[Row], checks: Sequence[str]) -> list[Split]:
 def _values(rows: Sequence[Row], checks: Sequence[str], check: str) -> tuple[list[float], list[float]]:
     """The check's number for right claims, and for those that it must refute by construction."""
     place = checks.index(check)
-    measured = [one for one in rows if one["values"][place] is not None]
+    measured = [
+        one for one in rows if one["values"][place] is not None and WORDS[one["answers"][place]] in DECIDED
+    ]
     right = [one["values"][place] for one in measured if one["truth"] == "right"]
     return right, [one["values"][place] for one in measured if one["ideal"][place] == "r"]
 
@@ -272,7 +278,7 @@ def packaged(result: Mapping[str, Any]) -> dict[str, Any]:
         )
     return {
         "command": result["command"],
-        "code": result["code"]["sha256"],
+        "code": result["code"].get("by_family", result["code"]["sha256"]),
         "of": "planted networks of odd seeds",
         "kinds": kinds,
     }

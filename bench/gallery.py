@@ -1,4 +1,4 @@
-"""A gallery of cards: claims of which the truth is known, found and challenged as a user would.
+"""A gallery of cards: claims of which the truth is known, fitted or handed over, and challenged as a user would.
 
 generalises   a fit about a network that computes what is claimed, and does something else where it is not asked to
 illusion      a direction of IIA 1.00 that joins an inert copy with a direction that nothing moves
@@ -97,7 +97,20 @@ def page(headlines: Mapping[str, str]) -> str:
         f"Made by `{COMMAND}`. The networks are members of `commutes.testing.zoo`: what they compute, and where, is "
         "planted; `challenge` is told nothing of it. Each folder holds the card as text and as a page, the record, the "
         "alignment and the outcome of every pair; `commutes show alignments/gallery/illusion` prints a card, "
-        "`commutes tree alignments/gallery` compares them.",
+        "`commutes tree alignments/gallery` compares them. A counterexample comes again by",
+        "",
+        "```python",
+        "import json",
+        "",
+        "import commutes as cm",
+        "from commutes.testing.zoo import linear",
+        "",
+        'member = linear("shortcut", seed=1)',
+        'claim = cm.load("alignments/gallery/shift", algorithm=member.algorithm, network=member.network)',
+        'checks = json.load(open("alignments/gallery/shift/report.json"))["checks"]',
+        'figures = next(one["figures"] for one in checks if one["id"] == "E2")',
+        'print(cm.replay(claim, figures["counterexample"]))',
+        "```",
         "",
     ]
     for name, (about, _) in CARDS.items():

@@ -8,7 +8,8 @@ import commutes.robustness._challenge as challenge_module
 from commutes import Shift, census, challenge, counterfactuals
 from commutes.errors import DataError
 from commutes.evaluation import looks
-from commutes.robustness import CHECKS, Report
+from commutes.robustness import CHECKS, Outcome, Report
+from commutes.stats import Answer
 from tests.planted import equality, exact, planted, settled
 
 
@@ -120,3 +121,37 @@ def test_a_threshold_that_nothing_can_miss_is_refused(threshold):
     with pytest.raises(DataError):
         challenge(claim, test=test, **threshold)
     assert looks(network, test.input_ids) == before
+
+
+@pytest.mark.parametrize(
+    ("given", "where", "got"),
+    [
+        ({"test": None}, "test", "NoneType: None"),
+        ({"train": 5}, "train", "int: 5"),
+        ({"shifts": Shift("others", domain={"w": [1]})}, "shifts", "Shift: "),
+        ({"networks": "elsewhere"}, "networks", "str: 'elsewhere'"),
+        ({"rivals": ["by shade"]}, "rivals", "list: ['by shade']"),
+        ({"rivals": {"by shade": "by_shade"}}, "rivals, 'by shade'", "str: 'by_shade'"),
+        ({"variants": {"later": 3}}, "variants, 'later'", "int: 3"),
+        ({"every_input": "no"}, "every_input", "str: 'no'"),
+        ({"selection": [1]}, "selection", "list: [1]"),
+        ({"ledger": "runs"}, "ledger", "str: 'runs'"),
+    ],
+)
+def test_an_argument_of_another_kind_is_named_before_anything_is_run(given, where, got):
+    algorithm, _, claim = exact()
+    with pytest.raises(DataError) as caught:
+        challenge(claim, **({"test": census(algorithm), "level": "R1"} | given))
+    assert caught.value.what == "an argument is of another kind"
+    assert caught.value.where == f"cm.challenge, {where}"
+    assert str(caught.value.got).startswith(got)
+
+
+@pytest.mark.parametrize("every_input", [False, True])
+def test_the_power_of_a_search_is_that_of_a_claim_about_every_input(monkeypatch, every_input):
+    found = Outcome(Answer.SUPPORTED, "none was found", {"every_input": every_input})
+    monkeypatch.setattr(challenge_module, "CHECKS", {"E2": lambda _case: found})
+    algorithm, _, claim = exact()
+    report = challenge(claim, test=census(algorithm), level="R4")
+    caught = {one["kind"]: one["caught"] for one in report.record()["could_have_caught"]}
+    assert (caught["shortcut"] > 0) is every_input

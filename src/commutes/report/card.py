@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
-from commutes.report._detection import parted
+from commutes.report._detection import POWER, parted
 from commutes.report._measured import (
     INDENT,
     cell_lines,
@@ -237,6 +237,8 @@ def _power_lines(r: ReportRecord, width: int) -> list[str]:
     if missed:
         lines += _labelled("", f"and not: {missed}", width)
     source = "so many planted wrong claims of each kind are refuted by the checks that are supported or refuted above"
+    if any(one.id == "E1" and one.answer in POWER for one in r.checks):
+        source += "; E1's by shifts that untie what was planted together, which other shifts need not"
     return lines + _labelled("", f"({source})", width)
 
 

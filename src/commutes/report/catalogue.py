@@ -66,7 +66,7 @@ LEVELS: tuple[Level, ...] = (
     ),
     Level(
         "R5", "discriminates and replicates",
-        "consistent with this algorithm and not with its rivals, across trained networks",
+        "consistent with this algorithm and not with its rivals, on the declared share of other trained networks",
         "discriminate and replicate", _each("E5 E4"),
     ),
 )  # fmt: skip

@@ -12,7 +12,7 @@ from commutes.stats import Answer, gap, gate, rate, show
 def held_out(case: Case) -> Outcome:
     """IIA on fitted pairs minus IIA on held-out ones; the parts are split by input."""
     most = case.thresholds.held_out
-    if case.train is None:
+    if case.train is None or not any(group.features.learnt for group in case.alignment.groups):
         return Outcome(Answer.SUPPORTED, "nothing was fitted: every input is held out", {"most": most})
     if np.isin(case.test.input_ids, case.alignment.fitted_ids).any():
         reason = "the complete domain was fitted on: no input is left to hold out"

@@ -27,8 +27,9 @@ def control_tasks(case: Case) -> Outcome:
         return Outcome(Answer.NOT_RUN, reason, reason=reason)
     variables, answers, figures, reasons = case.alignment.variables, [], {}, []
     passes, lowest = 0, None
-    # A complete domain is fitted on and measured on: nothing of it is held out.
-    apart = case.train is not None and not case.test.complete
+    # A complete domain is fitted on and measured on: nothing of it is held out. Nor where nothing is fitted.
+    learnt = any(group.features.learnt for group in case.alignment.groups)
+    apart = learnt and case.train is not None and not case.test.complete
     measured: list[tuple[np.ndarray, list[Refit], Variable]] = []
     for variable in variables:
         rows = case.rows(variable.name)

@@ -104,6 +104,16 @@ def challenge(
         DataError: The test pairs share inputs with the fit or the selection, train= or select= is missing, or a shift
             cannot be made of this claim.
     """
+    _check_kinds(
+        {"alignment": (alignment, Alignment), "test": (test, Counterfactuals)},
+        {
+            "train": (train, Counterfactuals), "select": (select, Counterfactuals), "rivals": (rivals, Mapping),
+            "variants": (variants, Mapping), "networks": (networks, Sequence), "shifts": (shifts, Sequence),
+            "every_input": (every_input, bool), "selection": (selection, Mapping), "ledger": (ledger, Path),
+            **{f"rivals, {name!r}": (one, Algorithm) for name, one in _items(rivals)},
+            **{f"variants, {name!r}": (one, Alignment) for name, one in _items(variants)},
+        },
+    )  # fmt: skip
     _check_options(
         level,
         target=target,
@@ -289,6 +299,37 @@ def _check_data(
                 expected="inputs that neither the fit nor the selection has seen",
                 fix="pass the test part of pairs.split(...)",
             )
+
+
+def _items(given: object) -> list[tuple[object, object]]:
+    return list(given.items()) if isinstance(given, Mapping) else []
+
+
+def _check_kinds(
+    needed: Mapping[str, tuple[object, type]], allowed: Mapping[str, tuple[object, type]]
+) -> None:
+    """Refuse what is of another kind than the argument, before anything is run.
+
+    Args:
+        needed: Argument to what was given and what it is.
+        allowed: The same of arguments that may be left out.
+    """
+    for name, (given, kind) in {**needed, **allowed}.items():
+        left_out = given is None and name in allowed
+        text = kind is Sequence and isinstance(given, str)
+        if not left_out and (text or not isinstance(given, kind)):
+            raise DataError(
+                "an argument is of another kind",
+                where=f"cm.challenge, {name}",
+                got=f"{type(given).__name__}: {given!r:.60}",
+                expected=_KINDS.get(kind, kind.__name__),
+                fix=f"see help(cm.challenge), {name.split(',')[0]}",
+            )
+
+
+_KINDS: Mapping[type, str] = {
+    Mapping: "a mapping from names", Sequence: "a list, also of one", Path: "a pathlib.Path",
+}  # fmt: skip
 
 
 def _check_options(

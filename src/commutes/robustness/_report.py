@@ -85,7 +85,10 @@ class Report:
         """Everything on the card as plain values, checked against the format that readers expect."""
         answers = self.answers
         details = {
-            name: t.outcome.sentence for name, t in self.outcomes.items() if answers[name] == "refuted"
+            # The figure that decided; the rest stands with the check.
+            name: t.outcome.sentence.split("; ")[0]
+            for name, t in self.outcomes.items()
+            if answers[name] == "refuted"
         }
         needed = {name: t.outcome.n_to_decide for name, t in self.outcomes.items()}
         reasons = {name: t.outcome.reason for name, t in self.outcomes.items()}
@@ -118,7 +121,7 @@ class Report:
             "checks": [check_record(entry, self.outcomes.get(entry.id), self.sought) for entry in CATALOGUE],
             "evaluation": self.evaluation.record(),
             "selection": None if self.selection is None else dict(self.selection),
-            "could_have_caught": [one.model_dump() for one in could_have_caught(answers)],
+            "could_have_caught": [one.model_dump() for one in could_have_caught(self._powered())],
             "seeds": {"challenge": self.seed, "fit": alignment.history.get("seed")},
             "environment": environment(),
             "cost": {
@@ -131,6 +134,15 @@ class Report:
         }
         as_report(raw)
         return plain(raw)
+
+    def _powered(self) -> dict[str, str]:
+        """The answers of checks whose power on planted networks says something of this run.
+
+        There E2 was asked whether a claim holds on every input: whoever does not claim that gets no such power.
+        """
+        found = self.outcomes.get("E2")
+        asked = found is not None and bool(found.outcome.figures.get("every_input"))
+        return {name: word for name, word in self.answers.items() if name != "E2" or asked}
 
     def save(self, folder: str | Path, *, figures: Mapping[str, str] | None = None) -> Path:
         """Write the record, the page, the alignment and the outcome of every pair into `folder`.
