@@ -78,7 +78,7 @@ def row(network: Network, seed: int, name: str, algorithm: cm.Algorithm, family:
     outcome = CHECKS["A5"](
         Case(
             found, pairs, None, pairs, thresholds, SETTINGS, 0, UNTRAINED, 3, bench(found, pairs), evaluation,
-            adequacy_of(pairs, thresholds.adequacy), lambda: nulls, None,
+            adequacy_of(pairs, thresholds.adequacy), lambda: nulls, list, None,
         )
     )  # fmt: skip
     return {

@@ -1,4 +1,4 @@
-"""What maps can do by themselves: a reversible network aligns whatever it is given, and the control says so."""
+"""What maps can do by themselves, and what the capacity control says of it."""
 
 from __future__ import annotations
 
@@ -20,24 +20,11 @@ def script() -> Iterator[ModuleType]:
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize(
-    ("family", "answer", "words"),
-    [
-        ("rotation", "supported", "networks that were never trained are not aligned by a rotation"),
-        (
-            "reversible",
-            "refuted",
-            "networks that were never trained are aligned by a reversible network as well",
-        ),
-    ],
-)
-def test_the_control_says_which_family_aligns_anything(
-    script: ModuleType, family: str, answer: str, words: str
-) -> None:
+def test_untrained_networks_withstand_a_rotation_and_the_control_says_so(script: ModuleType) -> None:
     module = script.hypotheses()
     algorithm = module.algorithm()
     network = module.train(module.network(algorithm, seed=0, width=script.WIDTH), algorithm, seed=0)
-    row = script.row(network, 0, algorithm.name, algorithm, family)
-    assert row["A5"] == answer
-    assert row["words"].startswith(words)
-    assert (row["iia"] == 1.0) == (family == "reversible")
+    row = script.row(network, 0, algorithm.name, algorithm, "rotation")
+    assert row["A5"] == "supported"
+    assert row["words"].startswith("networks that were never trained are not aligned by a rotation")
+    assert row["iia"] < 1.0
