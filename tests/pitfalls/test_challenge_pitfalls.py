@@ -132,7 +132,7 @@ def test_a_threshold_that_nothing_can_miss_is_refused(threshold):
         ({"networks": "elsewhere"}, "networks", "str: 'elsewhere'"),
         ({"rivals": ["by shade"]}, "rivals", "list: ['by shade']"),
         ({"rivals": {"by shade": "by_shade"}}, "rivals, 'by shade'", "str: 'by_shade'"),
-        ({"variants": {"later": 3}}, "variants, 'later'", "int: 3"),
+        ({"variants": ["later"]}, "variants", "list: ['later']"),
         ({"every_input": "no"}, "every_input", "str: 'no'"),
         ({"selection": [1]}, "selection", "list: [1]"),
         ({"ledger": "runs"}, "ledger", "str: 'runs'"),

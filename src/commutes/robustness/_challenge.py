@@ -110,8 +110,10 @@ def challenge(
             "train": (train, Counterfactuals), "select": (select, Counterfactuals), "rivals": (rivals, Mapping),
             "variants": (variants, Mapping), "networks": (networks, Sequence), "shifts": (shifts, Sequence),
             "every_input": (every_input, bool), "selection": (selection, Mapping), "ledger": (ledger, Path),
-            **{f"rivals, {name!r}": (one, Algorithm) for name, one in _items(rivals)},
-            **{f"variants, {name!r}": (one, Alignment) for name, one in _items(variants)},
+            **{
+                f"rivals, {name!r}": (one, Algorithm)
+                for name, one in (rivals.items() if isinstance(rivals, Mapping) else ())
+            },
         },
     )  # fmt: skip
     _check_options(
@@ -299,10 +301,6 @@ def _check_data(
                 expected="inputs that neither the fit nor the selection has seen",
                 fix="pass the test part of pairs.split(...)",
             )
-
-
-def _items(given: object) -> list[tuple[object, object]]:
-    return list(given.items()) if isinstance(given, Mapping) else []
 
 
 def _check_kinds(
