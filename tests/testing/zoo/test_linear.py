@@ -8,7 +8,8 @@ import numpy as np
 import pytest
 import torch
 
-from commutes import Distribution, census
+from commutes import Distribution, census, evaluate
+from commutes.errors import DataError
 from commutes.evaluation import bench, cell_rows
 from commutes.robustness import CHECKS
 from commutes.stats import Answer
@@ -204,3 +205,48 @@ def test_one_network_reads_inputs_outside_its_algorithm_and_answers_them_alike()
         answers = found.network.module(joined(found.off_task)).argmax(dim=1)
     assert found.network.answers == (False, True)
     assert (answers == 0).all()
+
+
+def test_a_shortcut_that_is_not_tied_shows_at_once():
+    """The inverse: what makes the shortcut a decoy is the distribution, not the network."""
+    one = member("shortcut")
+    told = one.claims[0]
+    assert evaluate(told.alignment, one.pairs(told, 800, seed=1)).accuracy.rate == 1.0
+    assert evaluate(told.alignment, one.pairs(told, 800, seed=1, distribution="values")).accuracy.rate < 0.6
+
+
+def test_a_cancellation_hides_in_the_mean():
+    found = told_bench("cancellation", 1)
+    change = found.patched(*found.maps) - found.clean[found.pairs.base]
+    answer = found.clean[found.pairs.base].argmax(dim=1)
+    placebo = found.pairs.base_value("left") == found.pairs.source_value("left")
+    rows = torch.from_numpy(found.pairs.swapped("left") & placebo)
+    moved = (change[:, 1] - change[:, 0])[rows] * (2 * answer[rows] - 1)
+    assert abs(moved.mean()) < 0.1
+    assert moved.abs().mean() > 0.2
+
+
+def test_the_same_seed_gives_the_same_member_and_another_seed_another():
+    one, again, other = (linear("illusion", seed=seed) for seed in (4, 4, 5))
+    assert one.network.fingerprint == again.network.fingerprint != other.network.fingerprint
+    assert one.algorithm is other.algorithm
+    for told, same in zip(one.claims, again.claims, strict=True):
+        for variable in told.alignment.variables:
+            found, expected = told.alignment.subspace(variable), same.alignment.subspace(variable)
+            assert torch.equal(found.reader, expected.reader)
+            assert torch.equal(found.writer, expected.writer)
+
+
+def test_members_draw_nothing_from_the_global_generators():
+    torch.manual_seed(3)
+    before = torch.get_rng_state()
+    for name in LINEAR:
+        linear(name, seed=9)
+    assert torch.equal(before, torch.get_rng_state())
+
+
+def test_an_unknown_variant_is_named_with_the_nearest():
+    with pytest.raises(DataError) as caught:
+        linear("ilusion", seed=0)
+    assert caught.value.what == "the zoo has no network 'ilusion' with a linear site"
+    assert caught.value.fix == "write 'illusion'"
