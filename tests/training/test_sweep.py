@@ -106,7 +106,7 @@ def test_whole_runs_end_at_the_same_subspaces(family: str, monkeypatch: pytest.M
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("budget", [0, 400_000])
+@pytest.mark.parametrize("budget", [0, 40_000, 400_000])
 def test_any_budget_gives_the_same_fits(budget: int) -> None:
     alignments, train, select = setting("llama")
     # A step that is not the same shows at once: with Adam each of them turns a map by about the rate.
