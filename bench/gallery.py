@@ -95,7 +95,7 @@ def page(headlines: Mapping[str, str]) -> str:
         "# Four claims whose truth is known",
         "",
         f"Made by `{COMMAND}`. The networks are members of `commutes.testing.zoo`: what they compute, and where, is "
-        "planted; `challenge` is told nothing of it. Each folder holds the card as text and as a page, the record, the "
+        "planted; `challenge` is told nothing of it. Each folder holds the card as text, the record, the "
         "alignment and the outcome of every pair; `commutes show alignments/gallery/illusion` prints a card, "
         "`commutes tree alignments/gallery` compares them. A counterexample comes again by",
         "",
@@ -140,6 +140,8 @@ def main() -> None:
     for name, (_, make) in CARDS.items():
         report = make()
         folder = report.save(chosen.out / name)
+        # The page is made of the record and the library's template: four copies of it would go stale.
+        (folder / "report.html").unlink()
         (folder / "card.txt").write_text(f"{report}\n", encoding="utf-8")
         headlines[name] = report.record()["headline"]
         say(name, headlines[name])
