@@ -43,6 +43,8 @@ from commutes.training._cohort import Cohort, cohort
 PAIRS, TOKENS, K, ANSWERS = 16, 20, 16, 10
 LAYERS = (0, 6, 10)
 STEPS, DATA = 500, 512
+ANSWERS_FROM = 1
+"""The token of the first answer; that of 0 is no word."""
 CLOSE = 1e-5
 STORED = ROOT / "docs" / "cone.json"
 
@@ -53,12 +55,17 @@ def gpt2(*, layers: int = 12, tokens: int = TOKENS) -> cm.Network:
     with torch.random.fork_rng():
         torch.manual_seed(0)
         model = transformers.GPT2LMHeadModel(config).eval()
-    core = Tokenizer(models.WordLevel({str(i): i for i in range(config.vocab_size)}, unk_token="0"))
+    # A special token is cut out of any word that has it: it must be spelt like no part of one.
+    spelt = {"[UNK]": 0} | {str(i): i for i in range(1, config.vocab_size)}
+    core = Tokenizer(models.WordLevel(spelt, unk_token="[UNK]"))
     core.pre_tokenizer = pre_tokenizers.WhitespaceSplit()
-    words = transformers.PreTrainedTokenizerFast(tokenizer_object=core, unk_token="0", pad_token="0")
+    words = transformers.PreTrainedTokenizerFast(tokenizer_object=core, unk_token="[UNK]", pad_token="[UNK]")
     prompt = " ".join(str(1000 + i) for i in range(tokens - 2))
-    answers = {i: f" {i}" for i in range(ANSWERS)}
-    return cm.Network(model, words, template=prompt + " {a} {b}", answers=answers, name="GPT-2's shape")
+    answers = {i: f" {ANSWERS_FROM + i}" for i in range(ANSWERS)}
+    network = cm.Network(model, words, template=prompt + " {a} {b}", answers=answers, name="GPT-2's shape")
+    one = network.encode({"a": np.array([10]), "b": np.array([11])})
+    assert one.kwargs["input_ids"].shape == (1, tokens), one.kwargs["input_ids"].shape
+    return network
 
 
 def hypothesis() -> cm.Algorithm:
