@@ -124,7 +124,8 @@ def test_more_that_is_skipped_leaves_room_for_more() -> None:
     found = [
         rows_within(ready(net, *case, 2**30), budget) for case in ((0, 0), (0, 3), (0, "last"), (2, "last"))
     ]
-    assert found == sorted(set(found))
+    # Positions that are skipped are; of layers that are not, one is there at a time where nothing is differentiated.
+    assert found[0] < found[1] < found[2] <= found[3]
 
 
 def test_other_networks_run_as_many_as_usual() -> None:

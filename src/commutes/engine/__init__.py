@@ -8,7 +8,7 @@ from commutes.engine._interchange import Featurizer, SiteEdit, interchange
 from commutes.engine._layout import PlaceLayout, SiteLayout, layouts
 from commutes.engine._memory import clean_rows_within, rows_within
 from commutes.engine._prepare import BUDGET, prepare, prepare_all
-from commutes.engine._prepared import Batch, Cone, Edited, Prepared, logits_together
+from commutes.engine._prepared import Batch, Cone, Edited, Prepared, logits_joined, logits_together
 from commutes.engine._resume import Certificate, certificate, resume_block
 from commutes.engine._taps import Tap
 
@@ -36,6 +36,7 @@ __all__ = [
     "forward",
     "interchange",
     "layouts",
+    "logits_joined",
     "logits_together",
     "observe",
     "prepare",

@@ -157,7 +157,8 @@ def _difference(network: Network, inputs: Inputs, start: int, generator: torch.G
     reason = _without_batch(kept, start, plan[sites[-1]], inputs)
     if reason:
         return reason
-    for lane, cone in zip(lanes, run_lanes(kept, start, lanes), strict=True):
+    order, logits = run_lanes(kept, start, lanes)
+    for lane, cone in zip((lanes[i] for i in order), logits.split(inputs.n), strict=True):
         whole = interchange(network, inputs.args, inputs.kwargs, lane.edits)
         gap = float((whole - cone).abs().max())
         eps = torch.finfo(whole.dtype).eps

@@ -18,7 +18,8 @@ from torch.utils._pytree import tree_map
 from commutes.engine._forward import patched
 from commutes.engine._interchange import SiteEdit, interchange
 from commutes.engine._kept import Kept, States
-from commutes.engine._prefix import Pair, prefixed
+from commutes.engine._prefix import Prefix, prefixed
+from commutes.engine._products import few_rows
 from commutes.network import Network
 
 
@@ -46,18 +47,23 @@ class _Confluence:
     """By block, the rows that run through it; the first ones of the batch."""
     joining: Mapping[int, torch.Tensor]
     """By block, the states with which further rows join behind it."""
-    pairs: tuple[Pair | None, ...]
+    prefixes: tuple[Prefix | None, ...]
     """By layer, keys and values of the rows that run through it."""
+    linear: tuple[nn.Module, ...]
+    """Modules that are one product each."""
 
     @property
     def options(self) -> Mapping[str, object]:
         """What the model is called with beside tensors."""
-        return {"past_key_values": prefixed(self.start, self.pairs)} if self.start else {}
+        return {"past_key_values": prefixed(self.start, self.prefixes)} if self.start else {}
 
     @contextmanager
     def entered(self, network: Network) -> Iterator[None]:
         """Every block runs the rows that have joined so far, and passes on those with them that join now."""
-        changes: list[tuple[nn.Module, Any]] = []
+        # Those that a caller has given another forward, such as a head that answers in part, have it already.
+        changes: list[tuple[nn.Module, Any]] = [
+            (part, few_rows(part)) for part in self.linear if "forward" not in part.__dict__
+        ]
         for index, path in enumerate(network.blocks):
             module = network.module.get_submodule(path)
             if self.running[index] < self.total:
@@ -85,8 +91,8 @@ class _Confluence:
 
 def run_lanes(
     kept: Kept, start: int, lanes: Sequence[Lane], *, columns: torch.Tensor | None = None
-) -> list[torch.Tensor]:
-    """Logits of every lane's bases after its edits, by one forward.
+) -> tuple[list[int], torch.Tensor]:
+    """Logits of the lanes' bases after their edits, by one forward, and in which order the lanes come in them.
 
     Args:
         kept: Base states of the inputs: outputs of the lanes' blocks, keys and values of the layers behind them.
@@ -111,9 +117,7 @@ def run_lanes(
         edits.extend(_moved(edit, start, part) for edit in lane.edits)
     begun = _confluence(kept, states, where, start, ordered)
     with _without_gradients(kept.parameters):
-        logits = interchange(kept.network, (), kwargs, edits, start=begun, columns=columns)
-    found = logits.split([len(lane.rows) for lane in ordered])
-    return [found[order.index(i)] for i in range(len(lanes))]
+        return order, interchange(kept.network, (), kwargs, edits, start=begun, columns=columns)
 
 
 @contextmanager
@@ -144,15 +148,10 @@ def _confluence(
             state = output[:, start - kept.wanted.outputs[lane.block] :]
             known = joining.get(lane.block)
             joining[lane.block] = state if known is None else torch.cat([known, state])
-    pairs: list[Pair | None] = [None] * depth
-    if start:
-        for j in range(depth):
-            if running[j]:
-                index = where[: running[j]]
-                # Whole rows first: they are copied as they lie, many times faster than by indexing.
-                keys, values = (tensor.index_select(0, index) for tensor in states.pairs[j])
-                pairs[j] = keys[:, :, :start], values[:, :, :start]
-    return _Confluence(start, len(where), running, joining, tuple(pairs))
+    prefixes = tuple(
+        Prefix(states.pairs[j], where[: running[j]]) if start and running[j] else None for j in range(depth)
+    )
+    return _Confluence(start, len(where), running, joining, prefixes, kept.linear)
 
 
 def _moved(edit: SiteEdit, start: int, rows: slice) -> SiteEdit:

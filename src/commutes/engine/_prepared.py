@@ -230,15 +230,29 @@ def logits_together(runs: Sequence[Edited], *, columns: torch.Tensor | None = No
     Raises:
         EngineError: A network has other hooks or weights than when it was prepared.
     """
+    found: dict[int, torch.Tensor] = {}
+    for members, logits in logits_joined(runs, columns=columns):
+        found |= zip(members, logits.split([len(runs[i].batch.base) for i in members]), strict=True)
+    return [found[i] for i in range(len(runs))]
+
+
+def logits_joined(
+    runs: Sequence[Edited], *, columns: torch.Tensor | None = None
+) -> list[tuple[list[int], torch.Tensor]]:
+    """The same by forward: which runs share it, and the logits of their pairs, one run after the other.
+
+    Raises:
+        EngineError: As of `logits_together`.
+    """
     now = {id(n): state_of(n.module) for n in (run.prepared.network for run in runs)}
     for run in runs:
         run.prepared.check_unchanged(now[id(run.prepared.network)])
     shared: dict[tuple[int, int], list[int]] = {}
-    found: dict[int, torch.Tensor] = {}
+    found: list[tuple[list[int], torch.Tensor]] = []
     for i, run in enumerate(runs):
         cone = run.prepared.cone
         if cone is None or not run.prepared.has(run.weights):
-            found[i] = run.prepared._logits(run, columns)
+            found.append(([i], run.prepared._logits(run, columns)))
         else:
             shared.setdefault((id(cone.kept), cone.start), []).append(i)
     for members in shared.values():
@@ -250,8 +264,9 @@ def logits_together(runs: Sequence[Edited], *, columns: torch.Tensor | None = No
         ]
         first = cones[0]
         assert first is not None
-        found |= zip(members, run_lanes(first.kept, first.start, lanes, columns=columns), strict=True)
-    return [found[i] for i in range(len(runs))]
+        order, logits = run_lanes(first.kept, first.start, lanes, columns=columns)
+        found.append(([members[i] for i in order], logits))
+    return found
 
 
 def check_finite(states: torch.Tensor, site: Site, examples: torch.Tensor) -> None:

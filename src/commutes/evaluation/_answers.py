@@ -12,6 +12,7 @@ from torch.nn.functional import cross_entropy
 
 from commutes.algorithm import Algorithm, Finite
 from commutes.errors import NetworkError
+from commutes.evaluation._cross_entropy import cross_entropies
 from commutes.evaluation._scores import answer_scores
 from commutes.network import Network
 
@@ -150,7 +151,7 @@ def losses(logits: torch.Tensor, targets: torch.Tensor) -> torch.Tensor:
         logits: (n, columns), or (n, tokens, columns) for answers of several tokens.
         targets: Columns, (n,) or (n, tokens).
     """
-    per_token = cross_entropy(logits.flatten(0, -2), targets.flatten(), reduction="none")
+    per_token = cross_entropies(logits.flatten(0, -2), targets.flatten())
     return per_token.reshape(len(targets), -1).sum(dim=1)
 
 

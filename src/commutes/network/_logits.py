@@ -51,7 +51,8 @@ def at_position(tensor: torch.Tensor, position: int | tuple[int, ...]) -> torch.
             expected=f"from {-length} to {length - 1}",
         )
     if isinstance(position, int):
-        return tensor[:, position]
+        # The gradient of the only one is no copy.
+        return tensor.squeeze(1) if length == 1 else tensor[:, position]
     return tensor.narrow(1, position[0] % length, len(position))
 
 

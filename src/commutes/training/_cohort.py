@@ -10,7 +10,7 @@ import torch
 
 from commutes.alignment import Alignment
 from commutes.counterfactuals import Counterfactuals
-from commutes.engine import Edited, Featurizer, logits_together, rows_within
+from commutes.engine import Edited, Featurizer, logits_joined, logits_together, rows_within
 from commutes.evaluation import hits, losses
 from commutes.training._members import Banks, Member, Objective, banks_of, members_of
 from commutes.training._memory import Piece, bytes_of_a_row, pieces
@@ -126,16 +126,25 @@ class Cohort:
             yield _units(claims, starts), per_pair.reshape(flat.shape[:2]).mean(dim=1)
         for piece in self._pieces(starts, len(rows[0])):
             columns = self.members[piece.units[0][1]].columns
-            found = self._lanes(piece, solved, rows, starts, columns, progress)
-            shares = [
-                self.members[c].losses(logits, rows[c][piece.rows]).sum() / len(rows[0])
-                for (_, c), logits in zip(piece.units, found, strict=True)
-            ]
-            share = torch.stack(shares)
-            # What the graph holds beside is let go before the next piece is run.
-            del found, shares
-            yield [unit for unit, _ in piece.units], share
-            del share
+            joined = logits_joined(self._edited(piece, solved, rows, starts, progress), columns=columns)
+            while joined:
+                members, logits = joined.pop()
+                units = [piece.units[i] for i in members]
+                share = self._shares(logits, [(c, rows[c][piece.rows]) for _, c in units]) / len(rows[0])
+                # What the graph holds beside is let go before the next piece is run.
+                del logits
+                yield [unit for unit, _ in units], share
+                del share
+
+    def _shares(self, logits: torch.Tensor, parts: Sequence[tuple[int, torch.Tensor]]) -> torch.Tensor:
+        """The sum of its pairs' losses for each of several claims, from the logits of one after the other."""
+        if any(self.members[c].candidates is not None for c, _ in parts):
+            own = logits.split([len(chosen) for _, chosen in parts])
+            found = [self.members[c].losses(part, r).sum() for part, (c, r) in zip(own, parts, strict=True)]
+            return torch.stack(found)
+        # Taken apart, the gradients of whole vocabularies would be copied to be joined again.
+        targets = torch.cat([self.members[c].targets[chosen] for c, chosen in parts])
+        return losses(logits, targets).reshape(len(parts), -1).sum(dim=1)
 
     def _pieces(self, starts: int, rows: int) -> Iterator[Piece]:
         """Units that are no part of a stack, as many to a forward as the budget and their columns allow."""
@@ -169,7 +178,8 @@ class Cohort:
                 claims = list(dict.fromkeys(c for _, c in units))
                 for rows in self._chunks(claims, share=len(units)):
                     chosen = dict(zip(claims, rows, strict=True))
-                    logits = self._lanes(Piece(units, slice(None)), solved, chosen, starts, None, progress)
+                    edited = self._edited(Piece(units, slice(None)), solved, chosen, starts, progress)
+                    logits = logits_together(edited)
                     for (unit, claim), own in zip(units, logits, strict=True):
                         found.setdefault(unit, []).append(self._hit(claim, own, rows, claims))
         return [np.concatenate(found[u])[: len(self.members[u // starts].base)] for u in sorted(found)]
@@ -219,27 +229,25 @@ class Cohort:
         """Units that are no part of a stack, and their claims."""
         return [(c * starts + start, c) for c in self.singles for start in range(starts)]
 
-    def _lanes(
+    def _edited(
         self,
         piece: Piece,
         solved: Sequence[torch.Tensor],
         rows: Sequence[torch.Tensor] | Mapping[int, torch.Tensor],
         starts: int,
-        columns: torch.Tensor | None,
         progress: float | None,
-    ) -> list[torch.Tensor]:
-        """Logits of every unit of a piece."""
+    ) -> list[Edited]:
+        """The run of every unit of a piece."""
         chosen = {c: rows[c][piece.rows] for c in dict.fromkeys(c for _, c in piece.units)}
         maps = [
             self.members[c].maps(self.banks.of(solved, c, unit % starts, starts), progress)
             for unit, c in piece.units
         ]
         runs = {c: self.members[c].chosen(r) for c, r in chosen.items()}
-        edited = [
+        return [
             Edited(self.members[c].prepared, runs[c][0], own, runs[c][1], self.members[c].weights)
             for (_, c), own in zip(piece.units, maps, strict=True)
         ]
-        return logits_together(edited, columns=columns)
 
 
 def _units(claims: Sequence[int], starts: int) -> list[int]:
