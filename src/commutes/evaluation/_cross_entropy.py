@@ -32,7 +32,9 @@ class _Wide(torch.autograd.Function):
 
     @staticmethod
     @torch.autograd.function.once_differentiable
-    def backward(ctx: Any, *grads: torch.Tensor) -> tuple[torch.Tensor, None]:
+    def backward(  # pyright: ignore[reportIncompatibleMethodOverride]
+        ctx: Any, *grads: torch.Tensor
+    ) -> tuple[torch.Tensor, None]:
         logits, targets, sums = ctx.saved_tensors
         found = torch.empty_like(logits, memory_format=torch.contiguous_format)
         given = zip(
