@@ -8,6 +8,7 @@ import pytest
 
 from commutes import Alignment, closed_form
 from commutes.errors import AlignmentError
+from commutes.evaluation import cell_rows
 from commutes.features import Oblique
 from commutes.stats import show
 from commutes.training import _starts, fit, summary
@@ -30,7 +31,7 @@ CALIBRATED = [
     },
 ]
 TRIED = (
-    "tried on 1,256 training pairs whose answer must change: lda .975, contrast .950, pca .250, "
+    "tried on 1,256 training pairs, mean over their cells: lda .975, contrast .950, pca .250, "
     "the best of 2 random starts .510\n"
     "not to be had here: leace, the variable is constant on the pairs\n"
 )
@@ -113,7 +114,8 @@ def test_auto_prints_it_and_is_quiet_when_asked(
     rates = [one["calibration"] for one in history["starts_told"][:2]]
     assert f"the best of 2 random starts {show(max(rates))}" in printed.out
     assert f"{last['start']} {show(max(last['calibration'].values()))}" in printed.out
-    assert last["calibration_pairs"] == int(train.effective.sum())
+    cells = [rows for *_, rows in cell_rows(train)]
+    assert last["calibration_pairs"] == sum(min(len(rows), 256 // len(cells)) for rows in cells)
     again = fit(claim, train, select=select, seed=0, method="auto", steps=20, batch=32, starts=2, quiet=True)
     fit(claim, train, seed=0, steps=1, batch=32, starts=1)
     assert capsys.readouterr().out == ""

@@ -16,6 +16,7 @@ from commutes.evaluation import bench
 from commutes.training._closed_form import closed_forms
 from commutes.training._closed_methods import METHODS, Method
 from commutes.training._members import Member
+from commutes.training._selection import cells_of, score
 from commutes.training._settings import Settings
 
 # Pairs on which closed forms are compared with each other before the descent.
@@ -77,19 +78,28 @@ def _random(member: Member, seed: int, start: int) -> Raws:
 def _calibrated(
     member: Member, found: Mapping[str, Alignment], randoms: Sequence[Raws], train: Counterfactuals
 ) -> tuple[dict[str, float], list[float], int]:
-    """Accuracy of closed forms and of random starts on effective training pairs, and how many these are.
+    """Accuracy of closed forms and of random starts on training pairs, mean over cells, and how many pairs these are.
 
-    Never on controlled ones: maps that swap everything pass those.
+    Equally many of every cell: of the pairs whose answer must change alone, and of controlled ones, a map that swaps
+    too much gets the most right.
     """
-    pairs = train.subset(np.nonzero(train.effective)[0][:_CALIBRATION])
+    cells = cells_of(train)
+    first = [rows[: max(1, _CALIBRATION // len(cells))] for rows in cells]
+    chosen = np.unique(np.concatenate(first))
+    pairs = train.subset(chosen)
+    places = [np.searchsorted(chosen, rows) for rows in first]
     on = bench(member.alignment, pairs)
-    rates = {name: float(on.hits(one.featurizers).mean()) for name, one in found.items()}
+
+    def mean(hits: np.ndarray) -> float:
+        return score(places, hits)[1]
+
+    rates = {name: mean(on.hits(one.featurizers)) for name, one in found.items()}
     device = member.alignment.network.device
     chance = [
         [part.solve(raw[None].to(device))[0] for part, raw in zip(member.parts, start, strict=True)]
         for start in randoms
     ]
-    return rates, [float(on.hits(member.maps(solved, None)).mean()) for solved in chance], len(pairs)
+    return rates, [mean(on.hits(member.maps(solved, None))) for solved in chance], len(pairs)
 
 
 def _raws(member: Member, found: Alignment, name: str) -> Raws:

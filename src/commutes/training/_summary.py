@@ -53,7 +53,7 @@ def _tried(told: Sequence[Mapping[str, Any]]) -> list[str]:
             if randoms:
                 parts.append(f"{_starts(RANDOM, len(randoms))} {show(max(randoms))}")
             n = one["calibration_pairs"]
-            lines.append(f"tried on {n:,} training pairs whose answer must change: {', '.join(parts)}")
+            lines.append(f"tried on {n:,} training pairs, mean over their cells: {', '.join(parts)}")
             lines += [f"not to be had here: {name}, {what}" for name, what in one["refused"].items()]
     return lines
 

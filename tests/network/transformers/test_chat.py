@@ -117,4 +117,9 @@ def test_messages_that_are_not_taken() -> None:
             '  expected: messages such as {"role": "user", "content": "{a}+{b}="}'
         )
     assert text([]).startswith("a chat is a list of messages\n  got:      no message\n")
+    assert text(3) == (
+        "a template is a prompt or the messages of a chat\n"
+        "  got:      3\n"
+        '  expected: "{a}+{b}=", or messages such as {"role": "user", "content": "{a}+{b}="}'
+    )
     assert text([{"role": "user", "content": "1+1"}]).startswith("the template has no slot\n")

@@ -204,6 +204,17 @@ def test_what_is_not_there_is_refused() -> None:
         "  got:      layer 99 of 3\n"
         "  expected: from 0 to 2, or -3 to -1 from the last"
     )
+    for layer in (1.0, "1", True):
+        assert f"got:      layer {layer!r} of 3" in text_of(network, "block_output", layer=layer)
+    for head in ("0", 1.0, [0.0], [True], []):
+        assert f"got:      head {head!r} of query_output" in text_of(
+            network, "head_query_output", layer=0, head=head
+        )
+    numbers = [
+        network.site("head_query_output", layer=kind(1), head=kind(2)).places[0] for kind in (int, np.int64)
+    ]
+    assert numbers[0].moment == numbers[1].moment
+    assert numbers[0].part == numbers[1].part == [12, 13, 14, 15, 16, 17]
     assert "got:      no layer=" in text_of(network, "block_output")
     assert "got:      layer 7 of 3" in text_of(network, "blocks.7.hook_resid_post")
     assert text_of(network, "head_key_output", layer=0, head=2) == (

@@ -92,7 +92,13 @@ def _rendered(messages: Chat, contents: Sequence[str], tokenizer: Any) -> str:
         ) from error
 
 
-def _check(messages: Chat, tokenizer: Any) -> None:
+def _check(messages: object, tokenizer: Any) -> None:
+    if not isinstance(messages, Sequence):
+        raise NetworkError(
+            "a template is a prompt or the messages of a chat",
+            got=repr(messages),
+            expected='"{a}+{b}=", or messages such as {"role": "user", "content": "{a}+{b}="}',
+        )
     if not getattr(tokenizer, "chat_template", None):
         raise NetworkError(
             "the tokenizer has no chat template",

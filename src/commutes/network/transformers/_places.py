@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import replace
+from numbers import Integral
+from typing import Any
 
 from commutes.errors import SiteError, nearest
 from commutes.network._site import Moment, Part, Place
@@ -117,14 +119,14 @@ def _layer(anatomy: Anatomy, layer: int | None, name: str) -> int:
             got=f"a model of type {anatomy.family!r} without one list of layers",
             expected="a plain module path",
         )
-    if layer is None or isinstance(layer, bool) or not -depth <= layer < depth:
+    if isinstance(layer, bool) or not isinstance(layer, Integral) or not -depth <= layer < depth:
         raise SiteError(
             "there is no such layer",
             where=name,
-            got="no layer=" if layer is None else f"layer {layer} of {depth}",
+            got="no layer=" if layer is None else f"layer {layer!r} of {depth}",
             expected=f"from 0 to {depth - 1}, or -{depth} to -1 from the last",
         )
-    return layer % depth
+    return int(layer) % depth
 
 
 def _headed(name: str, head: Head | None) -> tuple[str, Head | None]:
@@ -209,16 +211,18 @@ def _starts(fused: str | None, third: str, queries: int, shared: int, d: int) ->
 def _heads(head: Head | None, count: int, name: str, path: str, queries: int, shared: int) -> list[int]:
     if head is None:
         return list(range(count))
-    chosen = [head] if isinstance(head, int) else list(head)
-    if not chosen or any(isinstance(h, bool) or not 0 <= h < count for h in chosen):
+    chosen: list[Any] = [head] if isinstance(head, str) or not isinstance(head, Iterable) else list(head)
+    if not chosen or any(
+        isinstance(h, bool) or not isinstance(h, Integral) or not 0 <= h < count for h in chosen
+    ):
         raise SiteError(
             "there is no such head",
             where=path,
-            got=f"head {head} of {name}",
+            got=f"head {head!r} of {name}",
             expected=f"from 0 to {count - 1}"
             + (f": {queries} query heads share {shared} key and value heads" if count < queries else ""),
         )
-    return chosen
+    return [int(h) for h in chosen]
 
 
 def _part(features: list[int] | None, part: Part | None, moment: Moment) -> Part | None:

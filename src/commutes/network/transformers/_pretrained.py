@@ -81,7 +81,7 @@ def _had(name: str, load: Callable[[], Any]) -> Any:
             expected="a repository of the hub, one in its cache, or a folder made by save_pretrained",
             fix=f"fetch it where there is a network: hf download {name}"
             if offline
-            else "check the name and revision",
+            else "check the name and revision; without a network say so by HF_HUB_OFFLINE=1, which waits for nothing",
         ) from error
     except torch.OutOfMemoryError:
         # What to do about it is said where it is caught.
