@@ -49,9 +49,9 @@ CLOSE = 1e-5
 STORED = ROOT / "docs" / "cone.json"
 
 
-def gpt2(*, layers: int = 12, tokens: int = TOKENS) -> cm.Network:
+def gpt2(*, layers: int = 12, tokens: int = TOKENS, **changes: int) -> cm.Network:
     """GPT-2's shape with random weights, one word per token; the last two words are the algorithm's inputs."""
-    config = transformers.GPT2Config(n_layer=layers, initializer_range=0.06)
+    config = transformers.GPT2Config(n_layer=layers, initializer_range=0.06, **changes)
     with torch.random.fork_rng():
         torch.manual_seed(0)
         model = transformers.GPT2LMHeadModel(config).eval()

@@ -1,8 +1,9 @@
 """Peak resident memory of a sweep over twelve sites of GPT-2's shape, beside the budget that it was given.
 
-Every budget has a process of its own, which loads the model, runs the longest prompt once and notes what is resident.
-Then 32 pairs of 20 tokens are fitted at twelve blocks together for a few steps, selection among them, and the
-highest resident memory is read. What is above the note is the sweep: what is kept, gradients, and what the
+Every budget has a process of its own, which loads the model, fits a claim about a model of one narrow block and few
+words, so that what libraries load at their first use is there, runs the longest prompt once, and notes what is
+resident. Then 32 pairs of 20 tokens are fitted at twelve blocks together for a few steps, selection among them, and
+the highest resident memory is read. What is above the note is the sweep: what is kept, gradients, and what the
 allocator does not give back.
 
 python bench/cone_memory.py            Linux only
@@ -18,6 +19,7 @@ import re
 import subprocess
 import sys
 import time
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 os.environ.setdefault("OMP_NUM_THREADS", "1")
@@ -45,25 +47,34 @@ def forget() -> None:
     Path("/proc/self/clear_refs").write_text("5")
 
 
-def sweep(megabytes: int) -> dict[str, float]:
-    """One sweep with this budget, in this process."""
-    network = gpt2()
-    alignments = claims(network, range(12))
+def fitted(network: cm.Network, alignments: Sequence[cm.Alignment], megabytes: int) -> Callable[[], object]:
+    """A sweep over these claims, ready to begin."""
     drawn = cm.counterfactuals(alignments[0].algorithm, 2 * PAIRS, seed=0)
     pairs, select = drawn.split(train=0.5, select=0.25)
+    settings = Settings(steps=STEPS, lr=1e-2, batch=16, starts=1)
+    count = len(alignments)
     one = {name: column[:1] for name, column in pairs.algorithm.arrays(pairs.inputs).items()}
     with torch.no_grad():
         network.module(**network.encode(one).kwargs)
-    forget()
-    before = resident("VmRSS")
-    fit_many(
+    return lambda: fit_many(
         alignments,
-        [pairs] * 12,
-        selects=[select] * 12,
+        [pairs] * count,
+        selects=[select] * count,
         seed=0,
-        settings=Settings(steps=STEPS, lr=1e-2, batch=16, starts=1),
+        settings=settings,
         budget=megabytes * MEGABYTE,
     )
+
+
+def sweep(megabytes: int) -> dict[str, float]:
+    """One sweep with this budget, in this process."""
+    network = gpt2()
+    narrow = gpt2(layers=1, n_embd=12, vocab_size=2048)
+    fitted(narrow, claims(narrow, [0], k=2), 64)()
+    run = fitted(network, claims(network, range(12)), megabytes)
+    forget()
+    before = resident("VmRSS")
+    run()
     peak = resident("VmHWM") - before
     return {
         "budget, MB": megabytes,
