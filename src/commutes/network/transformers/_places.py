@@ -213,7 +213,7 @@ def _heads(head: Head | None, count: int, name: str, path: str, queries: int, sh
         return list(range(count))
     chosen: list[Any] = [head] if isinstance(head, str) or not isinstance(head, Iterable) else list(head)
     if not chosen or any(
-        isinstance(h, bool) or not isinstance(h, Integral) or not 0 <= h < count for h in chosen
+        isinstance(h, bool) or not isinstance(h, Integral) or not 0 <= int(h) < count for h in chosen
     ):
         raise SiteError(
             "there is no such head",
