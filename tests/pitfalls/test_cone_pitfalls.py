@@ -14,7 +14,7 @@ from transformers.integrations.sdpa_attention import sdpa_attention_forward
 from commutes import Network
 from commutes.engine import Edited, _admission, _cone, cone_certificate, logits_together
 from commutes.engine._kept import Kept
-from commutes.engine._prefix import prefixed, recorded, recording
+from commutes.engine._prefix import Prefix, prefixed, recorded, recording
 from tests.engine import cones as C
 from tests.engine import decoders
 from tests.network.transformers import models as M
@@ -105,11 +105,12 @@ def test_positions_are_said_where_prompts_are_padded(family: str) -> None:
     cache, start = recording(), 3
     with torch.no_grad():
         whole = model(**kwargs, past_key_values=cache).logits[:, -1]
-        pairs = [(keys[:, :, :start], values[:, :, :start]) for keys, values in recorded(cache)]
+        rows = torch.arange(len(kwargs["input_ids"]))
+        before = [Prefix(pair, rows) for pair in recorded(cache)]
         rest = {"input_ids": kwargs["input_ids"][:, start:], "attention_mask": kwargs["attention_mask"]}
-        wrong = model(**rest, past_key_values=prefixed(start, pairs)).logits[:, -1]
+        wrong = model(**rest, past_key_values=prefixed(start, before)).logits[:, -1]
         rest["position_ids"] = kwargs["position_ids"][:, start:]
-        right = model(**rest, past_key_values=prefixed(start, pairs)).logits[:, -1]
+        right = model(**rest, past_key_values=prefixed(start, before)).logits[:, -1]
     assert (right - whole).abs().max() < CLOSE
     assert (wrong - whole).abs().max() > WRONG
 
@@ -141,7 +142,9 @@ def test_a_stock_cache_is_consumed_by_use_and_ours_is_not() -> None:
     with torch.no_grad():
         whole = model(**kwargs).logits[:, -1]
         model(**first, past_key_values=stock)
-        ours = prefixed(start, [(keys.clone(), values.clone()) for keys, values in recorded(stock)])
+        rows = torch.arange(len(kwargs["input_ids"]))
+        kept = [Prefix((keys.clone(), values.clone()), rows) for keys, values in recorded(stock)]
+        ours = prefixed(start, kept)
         found = {
             name: [
                 model(**rest, past_key_values=cache).logits[:, -1] for _ in range(1 if name == "stock" else 2)
