@@ -44,3 +44,9 @@ def test_a_row_of_large_logits_neither_overflows_nor_moves_another():
     found = losses(logits, torch.tensor([1, 3]))
     assert abs(float(found[0]) - float(torch.tensor(5_000.0).log())) < 1e-5
     assert float(found[1]) < 1e-12
+
+
+def test_half_precision_is_summed_as_torch_sums_it():
+    logits = (30 * torch.rand(8, 5_000, generator=torch.Generator().manual_seed(0))).bfloat16()
+    targets = logits.argmax(dim=1)
+    assert torch.equal(losses(logits, targets), cross_entropy(logits, targets, reduction="none"))
