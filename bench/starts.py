@@ -349,7 +349,7 @@ def chosen_by_again(path: Path, cases: Sequence[Case], settings: Settings, code:
         say(f"{map}, k = {k}: {time.process_time() - begin:.0f} s")
     for row in found["rows"]:
         start = "random" if row["start"] == BEFORE else row["start"]
-        # These tables were made when it was by the pairs whose answer must change; they showed that it should not be.
+        # The first tables had it by the pairs whose answer must change.
         row.setdefault(EFFECTIVE, row["calibration"])
         row["calibration"] = rates[row["network"], row["claim"], row["map"], row["k"], start]
     found["calibrated"] = {"code": code, "seconds": round(time.process_time() - begin)}

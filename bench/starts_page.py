@@ -49,10 +49,11 @@ def page(results: Mapping[str, Mapping[str, Any]]) -> str:
         "Every closed form and a random start, descended from side by side on the same batches, through orthogonal "
         "maps (`cm.Rotation`) and oblique ones (`cm.Oblique`). Accuracy is interchange-intervention accuracy on "
         "held-out pairs, the mean over the cells of swapped set and stratum; nothing is chosen on these pairs. "
-        '*chosen* is what `init="auto"` takes: of the closed forms of a claim the one that does best on 256 training '
-        "pairs, mean over their cells. *steps to* are medians over networks (those that never get there count as "
-        "slowest), with how many got there. Brackets are 95 % intervals of Student's t over networks; *beside random* "
-        "is the difference at the end to the random start of the same claim.",
+        '*chosen* is what `init="auto"` takes: of the closed forms of a claim the one that does best on up to '
+        "256 training pairs, equally many of each cell that has them, mean over cells. *steps to* are medians over "
+        "networks (those that never get there count as slowest), with how many got there. Brackets are 95 % intervals "
+        "of Student's t over networks; *beside random* is the difference at the end to the random start of the same "
+        "claim.",
         "",
         "## What follows",
         "",

@@ -99,7 +99,8 @@ def test_models_that_keep_more_than_keys_and_values_are_refused(kind: str) -> No
     network = zoo.network(kind)
     assert verdict(network) == (False, OTHERS[kind])
     if kind not in ("bamba", "gemma3n"):
-        assert not any(gap(network, False))
+        # Recurrences are in single precision whatever their model is cast to, and a batch rounds in another way.
+        assert not any(gap(network, False, close=1e-5))
 
 
 @pytest.mark.parametrize("padded", [False, True])

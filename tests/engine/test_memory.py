@@ -124,7 +124,8 @@ def test_more_that_is_skipped_leaves_room_for_more() -> None:
     found = [
         rows_within(ready(net, *case, 2**30), budget) for case in ((0, 0), (0, 3), (0, "last"), (2, "last"))
     ]
-    # Positions that are skipped are; of layers that are not, one is there at a time where nothing is differentiated.
+    # Skipped positions make a forward smaller. Skipped layers need not: without gradients the prefixes of those that
+    # do run are laid out one at a time, so that the last case may only be as large as the third.
     assert found[0] < found[1] < found[2] <= found[3]
 
 

@@ -1,80 +1,160 @@
-"""Products in pieces and prefixes that are laid out in one go, beside what torch does with the whole."""
+"""Products by oneDNN and prefixes that are laid out in one go, beside what torch does by itself."""
 
 from __future__ import annotations
 
 import pytest
 import torch
 from torch import nn
+from torch.func import vmap
 from transformers.pytorch_utils import Conv1D
 
 from commutes.engine import _products as P
 from commutes.engine._prefix import Prefix
 
+KINDS = ("bias", "no bias", "Conv1D")
 
-@pytest.fixture(autouse=True)
-def small(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Matrices of a test are as large beside these pieces as a model's beside the real ones."""
-    monkeypatch.setattr(P, "_PIECE", 2**9)
+
+@pytest.fixture
+def any_size(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Matrices of a test pay as a model's do."""
+    monkeypatch.setattr(P, "_PAYS", 0)
+    monkeypatch.setattr(P, "_SMALL", 0)
+
+
+@pytest.fixture
+def calls(monkeypatch: pytest.MonkeyPatch) -> list[torch.Size]:
+    """What oneDNN multiplied."""
+    found: list[torch.Size] = []
+    own = P._Product.apply
+
+    def noted(x: torch.Tensor, *others: object) -> object:
+        found.append(x.shape)
+        return own(x, *others)
+
+    monkeypatch.setattr(P._Product, "apply", noted)
+    return found
 
 
 def linear(kind: str) -> nn.Module:
     torch.manual_seed(0)
-    made = {"bias": nn.Linear(40, 50), "no bias": nn.Linear(40, 50, bias=False), "Conv1D": Conv1D(50, 40)}[
-        kind
-    ]
-    return made.double().requires_grad_(False)
+    made = {"bias": nn.Linear(40, 50), "no bias": nn.Linear(40, 50, bias=False), "Conv1D": Conv1D(50, 40)}
+    return made[kind].requires_grad_(False)
 
 
-@pytest.mark.parametrize("kind", ["bias", "no bias", "Conv1D"])
-@pytest.mark.parametrize("shape", [(1, 40), (2, 40), (256, 40), (257, 40), (3, 4, 40), (0, 40)])
-def test_values_and_gradients_are_those_of_the_module(kind: str, shape: tuple[int, ...]):
+def numbers(*shape: int, seed: int = 1) -> torch.Tensor:
+    return torch.randn(shape, generator=torch.Generator().manual_seed(seed))
+
+
+@pytest.mark.usefixtures("any_size")
+@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize("shape", [(1, 40), (2, 40), (300, 40), (3, 4, 40), (0, 40)])
+def test_values_and_gradients_are_those_of_the_module(
+    kind: str, shape: tuple[int, ...], calls: list[torch.Size]
+):
     module = linear(kind)
-    x = torch.randn(shape, dtype=torch.float64, generator=torch.Generator().manual_seed(1)).requires_grad_()
-    up = torch.randn(*shape[:-1], 50, dtype=torch.float64, generator=torch.Generator().manual_seed(2))
-    expected, found = module(x), P.few_rows(module)(x)
+    x = numbers(*shape).requires_grad_()
+    up = numbers(*shape[:-1], 50, seed=2)
+    # In double precision, which only torch multiplies.
+    expected = linear(kind).double()(x.double())
+    with P.fast_products(module):
+        found = module(x)
     assert found.shape == expected.shape
-    assert torch.allclose(found, expected, rtol=0, atol=1e-12)
+    assert torch.allclose(found.double(), expected, rtol=0, atol=1e-5)
+    grads = [torch.autograd.grad(out, x, g)[0] for out, g in ((expected, up.double()), (found, up))]
+    assert torch.allclose(*grads, rtol=0, atol=1e-5)
+    # One row is read through once however it is multiplied.
+    assert len(calls) == (2 if x.numel() > 40 else 0)
+
+
+@pytest.mark.usefixtures("any_size")
+@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize("dim", [0, 1])
+def test_rows_of_all_members_are_multiplied_at_once(kind: str, dim: int, calls: list[torch.Size]):
+    module = linear(kind)
+    x = numbers(3, 3, 40).requires_grad_()
+    up = numbers(3, 3, 50, seed=2)
+
+    def together(x: torch.Tensor) -> torch.Tensor:
+        with P.fast_products(module):
+            return vmap(module, in_dims=dim)(x)
+
+    expected, found = vmap(module, in_dims=dim)(x), together(x)
+    assert torch.allclose(found, expected, rtol=0, atol=1e-5)
+    assert calls[-1] == (3, 3, 40)
     grads = [torch.autograd.grad(out, x, up)[0] for out in (expected, found)]
-    assert torch.allclose(*grads, rtol=0, atol=1e-12)
+    assert torch.allclose(*grads, rtol=0, atol=1e-5)
+
+
+@pytest.mark.usefixtures("any_size")
+@pytest.mark.parametrize("kind", KINDS)
+def test_a_second_derivative_is_torchs(kind: str):
+    module = linear(kind)
+    x = numbers(4, 40).requires_grad_()
+
+    def curvature(out: torch.Tensor) -> torch.Tensor:
+        (first,) = torch.autograd.grad((out**3).sum(), x, create_graph=True)
+        return torch.autograd.grad(first.square().sum(), x)[0]
+
+    expected = curvature(module(x))
+    with P.fast_products(module):
+        assert torch.allclose(curvature(module(x)), expected, rtol=1e-4, atol=1e-3)
 
 
 @pytest.mark.parametrize("kind", ["bias", "Conv1D"])
-def test_the_pieces_are_what_runs_and_only_where_it_pays(kind: str, monkeypatch: pytest.MonkeyPatch):
-    module, calls = linear(kind), []
-    own = P._by_pieces
-    monkeypatch.setattr(P, "_by_pieces", lambda *given: calls.append(1) or own(*given))
+def test_only_where_it_pays_and_nothing_is_learnt(
+    kind: str, calls: list[torch.Size], monkeypatch: pytest.MonkeyPatch
+):
+    monkeypatch.setattr(P, "_SMALL", 0)
+    monkeypatch.setattr(P, "_PAYS", 8 * 40 * 50)
+    module = linear(kind)
 
     def ran(x: torch.Tensor) -> bool:
         calls.clear()
-        x = x.detach().requires_grad_()
-        P.few_rows(module)(x).sum().backward()
+        with P.fast_products(module):
+            module(x)
         return bool(calls)
 
-    few = torch.randn(8, 40, dtype=torch.float64)
+    few = numbers(8, 40)
     assert ran(few)
-    assert not ran(torch.randn(300, 40, dtype=torch.float64))
-    assert not ran(few[:1])
+    assert not ran(few[:7])
+    with torch.autocast("cpu", torch.bfloat16):
+        assert not ran(few)
     module.requires_grad_(True)
     assert not ran(few)
-    module.requires_grad_(False)
-    monkeypatch.setattr(P, "_PIECE", 2**20)
-    assert not ran(few)
+    with torch.no_grad():
+        assert ran(few)
+    module.double()
+    assert not ran(few.double())
 
 
+@pytest.mark.usefixtures("any_size")
 def test_weights_are_looked_up_at_every_call():
     module = linear("no bias")
-    forward, x = P.few_rows(module), torch.randn(4, 40, dtype=torch.float64)
-    module.weight.data = 2 * module.weight.data
-    assert torch.allclose(forward(x), module(x))
+    x = numbers(4, 40)
+    with P.fast_products(module):
+        module.weight.data = 2 * module.weight.data
+        found = module(x)
+    assert torch.allclose(found, module(x), atol=1e-5)
 
 
-def test_subclasses_are_left_alone():
+@pytest.mark.usefixtures("any_size")
+def test_modules_that_are_more_than_a_product_are_left_alone():
     class Own(nn.Linear):
         def forward(self, x: torch.Tensor) -> torch.Tensor:
             return super().forward(x) + 1
 
-    whole = nn.Sequential(nn.Linear(2, 2), Own(2, 2), Conv1D(2, 2), nn.ReLU())
+    whole = nn.Sequential(nn.Linear(2, 2), Own(2, 2), Conv1D(2, 2), nn.ReLU(), nn.Linear(2, 2).double())
     assert P.linear_modules(whole) == (whole[0], whole[2])
+    answer = whole[0].__dict__["forward"] = lambda x: x
+    with P.fast_products(whole):
+        assert whole[0].__dict__["forward"] is answer
+        assert "forward" in whole[2].__dict__
+    assert whole[0].__dict__["forward"] is answer
+    assert "forward" not in whole[2].__dict__
+
+
+def test_small_matrices_are_left_alone():
+    assert P.linear_modules(nn.Sequential(nn.Linear(127, 128), nn.Linear(128, 128)))[0].in_features == 128
 
 
 @pytest.mark.parametrize("length", [1, 3])

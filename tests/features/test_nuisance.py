@@ -6,6 +6,7 @@ import pytest
 from commutes import Algorithm, counterfactuals, vectors
 from commutes.errors import DataError
 from commutes.features import nuisance_pairs
+from commutes.features._nuisance import _partners
 
 
 def _algorithm(symbols: int = 6) -> Algorithm:
@@ -112,3 +113,20 @@ def test_a_variable_of_all_inputs_has_no_other_nuisance() -> None:
     pairs = nuisance_pairs(algorithm, "total", inputs, 50, seed=0, nuisance="all")
     assert (algorithm.run(pairs.base)["total"] == algorithm.run(pairs.source)["total"]).all()
     assert (pairs.base["a"] != pairs.source["a"]).any()
+
+
+def test_no_inputs_are_an_error() -> None:
+    algorithm = _algorithm()
+    none = {name: column[:0] for name, column in algorithm.enumerate_inputs().items()}
+    with pytest.raises(DataError, match="there are no inputs to draw from"):
+        nuisance_pairs(algorithm, "left", none, 10, seed=0)
+
+
+@pytest.mark.parametrize("width", [1, 2])
+def test_nan_agrees_with_nothing(width: int) -> None:
+    column = np.full((6, width), np.nan)
+    column[4:] = 1.0
+    rows = np.array([4, 5, 4, 5, 4, 0])
+    found = _partners({"x": column}, ["x"], rows, np.random.default_rng(0), "x")
+    assert set(found[:5].tolist()) <= {4, 5}
+    assert found[5] == 0

@@ -15,11 +15,10 @@ import torch
 from torch import nn
 from torch.utils._pytree import tree_map
 
-from commutes.engine._forward import patched
 from commutes.engine._interchange import SiteEdit, interchange
 from commutes.engine._kept import Kept, States
+from commutes.engine._patched import patched
 from commutes.engine._prefix import Prefix, prefixed
-from commutes.engine._products import few_rows
 from commutes.network import Network
 
 
@@ -49,8 +48,6 @@ class _Confluence:
     """By block, the states with which further rows join behind it."""
     prefixes: tuple[Prefix | None, ...]
     """By layer, keys and values of the rows that run through it."""
-    linear: tuple[nn.Module, ...]
-    """Modules that are one product each."""
 
     @property
     def options(self) -> Mapping[str, object]:
@@ -60,10 +57,7 @@ class _Confluence:
     @contextmanager
     def entered(self, network: Network) -> Iterator[None]:
         """Every block runs the rows that have joined so far, and passes on those with them that join now."""
-        # Those that a caller has given another forward, such as a head that answers in part, have it already.
-        changes: list[tuple[nn.Module, Any]] = [
-            (part, few_rows(part)) for part in self.linear if "forward" not in part.__dict__
-        ]
+        changes: list[tuple[nn.Module, Any]] = []
         for index, path in enumerate(network.blocks):
             module = network.module.get_submodule(path)
             if self.running[index] < self.total:
@@ -151,7 +145,7 @@ def _confluence(
     prefixes = tuple(
         Prefix(states.pairs[j], where[: running[j]]) if start and running[j] else None for j in range(depth)
     )
-    return _Confluence(start, len(where), running, joining, prefixes, kept.linear)
+    return _Confluence(start, len(where), running, joining, prefixes)
 
 
 def _moved(edit: SiteEdit, start: int, rows: slice) -> SiteEdit:

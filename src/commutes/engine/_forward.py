@@ -12,6 +12,8 @@ from torch import nn
 from torch.func import functional_call
 from torch.nn.functional import linear
 
+from commutes.engine._patched import patched
+from commutes.engine._products import fast_products
 from commutes.engine._taps import Enough, Tap, tapped
 from commutes.errors import EngineError
 from commutes.network import Moment, Network, hooks_of
@@ -147,7 +149,8 @@ def _call(
     named: dict[str, object] = {name: a.clone() for name, a in kwargs.items()}
     named |= options
     if weights is None:
-        return network.module(*own, **named)
+        with fast_products(network.module):
+            return network.module(*own, **named)
     return functional_call(network.module, dict(weights), own, named)
 
 
@@ -158,22 +161,6 @@ def _options(network: Network, start: Start | None) -> Mapping[str, object]:
 def started(network: Network, start: Start | None) -> AbstractContextManager[None]:
     """In which the network's module runs from the start on."""
     return nullcontext() if start is None else start.entered(network)
-
-
-@contextmanager
-def patched(changes: Sequence[tuple[nn.Module, Any]]) -> Iterator[None]:
-    """Give modules another `forward` of their own, and take it away whatever happens."""
-    before = [module.__dict__.get("forward") for module, _ in changes]
-    try:
-        for module, forward in changes:
-            module.__dict__["forward"] = forward
-        yield
-    finally:
-        for (module, _), own in zip(changes, before, strict=True):
-            if own is None:
-                module.__dict__.pop("forward", None)
-            else:
-                module.__dict__["forward"] = own
 
 
 def _head(network: Network, taps: Mapping[Moment, Tap]) -> nn.Linear | None:

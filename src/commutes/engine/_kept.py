@@ -12,7 +12,6 @@ from torch import nn
 from commutes.engine._counted import runs_within
 from commutes.engine._forward import observe
 from commutes.engine._prefix import Pair, recorded, recording
-from commutes.engine._products import linear_modules
 from commutes.engine._taps import Tap
 from commutes.network import Inputs, Moment, Network
 
@@ -71,8 +70,6 @@ class Kept:
     """How many inputs were announced as bases; theirs are the first places."""
     parameters: tuple[nn.Parameter, ...]
     """Of the network, found once."""
-    linear: tuple[nn.Module, ...]
-    """Its modules that are one product each."""
     at_once: int
     """Inputs whose states are computed at a time."""
 
@@ -156,7 +153,6 @@ def keep(
         tuple(bounds),
         len(bases),
         parameters,
-        linear_modules(network.module),
         at_once,
     )
     return kept, each * on_device

@@ -76,6 +76,14 @@ def nuisance_pairs(
     rng = np.random.default_rng([seed, 41])
     plain = {name: inputs[name] for name in names}
     size = len(plain[names[0]])
+    if not size:
+        raise DataError(
+            "there are no inputs to draw from",
+            where=held.name,
+            got="columns without a row",
+            expected="the inputs of the part that the map is fitted on",
+            fix="give inputs=part.inputs of a part that has pairs",
+        )
     base = rng.integers(size, size=n)
     own = {name: column[base] for name, column in plain.items()}
     if nuisance == "others" or not others:
@@ -99,17 +107,19 @@ def nuisance_pairs(
 def _partners(
     values: Columns, agree: list[str], rows: np.ndarray, rng: np.random.Generator, held: str
 ) -> np.ndarray:
-    """For each row another one, drawn among all that agree with it in these columns."""
+    """For each row another one, drawn among all that agree with it in these columns; NaN agrees with nothing."""
     size = len(next(iter(values.values())))
     code = np.zeros(size, dtype=np.int64)
     for name in agree:
         # Numbers in one column are sorted many times faster than rows.
         column = values[name].reshape(size, -1)
         single = column.shape[1] == 1
-        own = np.unique(column[:, 0] if single else column, axis=None if single else 0, return_inverse=True)[
-            1
-        ]
-        own = own.reshape(-1)
+        own = np.unique(
+            column[:, 0] if single else column,
+            axis=None if single else 0,
+            return_inverse=True,
+            equal_nan=False,
+        )[1].reshape(-1)
         code = np.unique(code * (int(own.max()) + 1) + own, return_inverse=True)[1]
     order = np.argsort(code, kind="stable")
     counts = np.bincount(code)

@@ -19,7 +19,7 @@ from commutes.training._members import Member
 from commutes.training._selection import cells_of, score
 from commutes.training._settings import Settings
 
-# Pairs on which closed forms are compared with each other before the descent.
+# At most so many pairs, equally many of each cell that has them, on which closed forms are compared before the descent.
 _CALIBRATION = 256
 
 Raws = tuple[torch.Tensor, ...]
