@@ -249,9 +249,8 @@ def suffix(ready: Prepared, alignment: cm.Alignment, pairs: cm.Counterfactuals) 
     assert ready.cone is not None
     block = ready.cone.block
     wanted = Wanted({block: 0} if block >= 0 else {}, (), 0)
-    kept, _ = keep(
-        alignment.network, ready.inputs, wanted, bases=torch.from_numpy(np.unique(pairs.base)), budget=2**34
-    )
+    bases = torch.from_numpy(np.unique(pairs.base))
+    kept = keep(alignment.network, ready.inputs, wanted, bases=bases, budget=2**34)
     return replace(ready, cone=Cone(kept, block, 0))
 
 

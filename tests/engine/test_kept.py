@@ -11,8 +11,9 @@ import pytest
 import torch
 
 from commutes import Network
-from commutes.engine import BUDGET, Prepared, logits_together, prepare_all
-from commutes.engine._kept import Kept, States
+from commutes.engine import BUDGET, Prepared, _prepare, logits_together, prepare_all
+from commutes.engine._kept import Kept
+from commutes.engine._store import Store, bytes_of_tree, rows_of
 from commutes.errors import EngineError
 
 from . import cones as C
@@ -53,11 +54,6 @@ def gap(one: Sequence[torch.Tensor], other: Sequence[torch.Tensor]) -> float:
     return max(float((a - b).abs().max()) for a, b in zip(one, other, strict=True))
 
 
-def size(states: States) -> int:
-    pairs = [tensor for pair in states.pairs.values() for tensor in pair]
-    return sum(t.untyped_storage().nbytes() for t in (*states.outputs.values(), *pairs))
-
-
 def kept(prepared: Prepared) -> Kept:
     assert prepared.cone is not None
     return prepared.cone.kept
@@ -65,8 +61,10 @@ def kept(prepared: Prepared) -> Kept:
 
 def used(prepared: Prepared) -> tuple[int, int]:
     """Bytes that sources and base states take."""
-    sources = sum(t.untyped_storage().nbytes() for t in (prepared.sources or {}).values())
-    return sources, sum(size(tier) for tier in kept(prepared).tiers)
+    return tuple(
+        sum(bytes_of_tree(tier) for tier in store.tiers)
+        for store in (prepared.sources, kept(prepared).states)
+    )  # type: ignore[return-value]
 
 
 @pytest.mark.parametrize("family", ["gpt2", "llama", "mistral", "gemma3_text"])
@@ -80,14 +78,14 @@ def test_a_budget_changes_what_is_kept_and_nothing_else(family: str) -> None:
         prepared = ready(network, budget)
         assert sum(used(prepared[0])) <= budget
         assert len({id(kept(one)) for one in prepared}) == 1
-        counts.append((prepared[0].sources is not None, sum(kept(prepared[0]).bounds)))
+        counts.append((sum(prepared[0].sources.bounds), sum(kept(prepared[0]).states.bounds)))
         assert gap(logits(prepared), expected) < SAME
         # Of some inputs in another order, of one twice, of one kept and one not.
         for base in ([7, 0, 3, 3], [5], [0, 7]):
             assert gap(logits(prepared, base), [found[base] for found in expected]) < SAME
-    # A budget that is too small for the sources is the base states' alone.
-    assert counts[:2] == [(False, 0), (False, min(N, (sources - 1) // (bases // N)))]
-    assert counts[2:] == [(True, 0), (True, 4), (True, 7), (True, 8)]
+    # A source's states are a small part of a base's, and each saves a run: sources come first.
+    rest = (sources // N - 1) // (bases // N)
+    assert counts == [(0, 0), (N - 1, rest), (N, 0), (N, 4), (N, 7), (N, 8)]
 
 
 def test_what_is_kept_is_no_more_than_is_needed() -> None:
@@ -98,20 +96,25 @@ def test_what_is_kept_is_no_more_than_is_needed() -> None:
     wanted = kept(one).wanted
     assert kept(one) is kept(two)
     assert (dict(wanted.outputs), wanted.layers, wanted.positions) == ({1: 5, 2: 6}, (2,), 6)
-    (tier,) = kept(one).tiers
+    (tier,) = kept(one).states.tiers
     assert {e: tuple(t.shape) for e, t in tier.outputs.items()} == {1: (8, 2, 16), 2: (8, 1, 16)}
     assert [tuple(t.shape) for t in tier.pairs[2]] == [(8, 2, 6, 6)] * 2
-    assert kept(one).bounds == (8,)
+    assert kept(one).states.bounds == (8,)
 
 
 def test_states_of_two_tiers_and_of_none_make_one() -> None:
     network = C.network("qwen3")
     prepared = ready(network)
     expected = logits(prepared)
-    (tier,) = kept(prepared[0]).tiers
-    parts = tuple(tier.rows(torch.arange(*ends)) for ends in ((0, 2), (2, 5)))
-    split = replace(kept(prepared[0]), tiers=parts, bounds=(2, 5))
-    mixed = [replace(one, cone=replace(one.cone, kept=split)) for one in prepared]  # type: ignore[type-var]
+
+    def split(store: Store) -> Store:
+        (tier,) = store.tiers
+        parts = tuple(rows_of(tier, torch.arange(*ends), store.device) for ends in ((0, 2), (2, 5)))
+        return replace(store, tiers=parts, bounds=(2, 5))
+
+    both = replace(kept(prepared[0]), states=split(kept(prepared[0]).states))
+    sources = split(prepared[0].sources)
+    mixed = [replace(one, sources=sources, cone=replace(one.cone, kept=both)) for one in prepared]  # type: ignore[type-var]
     for base in (range(N), [4, 1, 4], [6, 0], [7, 5, 6], [2, 3], [1, 0]):
         assert gap(logits(mixed, list(base)), [found[list(base)] for found in expected]) < SAME
 
@@ -131,7 +134,7 @@ def test_an_accelerator_spills_into_host_memory(monkeypatch: pytest.MonkeyPatch)
     each = bases // N
     for on_device, bounds in ((0, ()), (1, (1, 5)), (2, (2, 8)), (8, (8,))):
         prepared = ready(network, sources + on_device * each)
-        assert kept(prepared[0]).bounds == bounds
+        assert kept(prepared[0]).states.bounds == bounds
         assert gap(logits(prepared), expected) < SAME
         assert gap(logits(prepared, [6, 1, 3]), [found[[6, 1, 3]] for found in expected]) < SAME
 
@@ -141,8 +144,8 @@ def test_only_announced_bases_and_sources_are_kept() -> None:
     expected = logits(ready(network))
     base, source = [5, 2, 2], [(1, 6), (-1, 3), (6, -1)]
     prepared = ready(network, bases=np.array([2, 5, 2]), sources=np.array([[1, 6], [-1, 3], [6, -1]]))
-    assert [t.shape[0] for t in (prepared[0].sources or {}).values()] == [3] * len(CASES)
-    assert kept(prepared[0]).bounds == (2,)
+    assert [t.shape[0] for t in prepared[0].sources.tiers[0].values()] == [3] * len(CASES)
+    assert kept(prepared[0]).states.bounds == (2,)
     full = ready(network)
     for budget in (0, BUDGET):
         again = ready(network, budget, bases=np.array(base), sources=np.array(source))
@@ -184,3 +187,24 @@ def test_inputs_in_another_role_than_announced_are_refused() -> None:
         "  expected: one of the sources that prepare was told\n"
         "  do:       name it in sources= too, or leave sources= out"
     )
+
+
+def test_lanes_share_what_is_captured_again(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Beyond the budget the sources of a step are run once for all the sites of a sweep, a few at a time."""
+    network = C.network("llama")
+    expected = logits(ready(network))
+    prepared = ready(network, 0)
+    runs: list[int] = []
+    own = _prepare.captured
+
+    def counted(network: Network, inputs: Any, *others: Any, **more: Any) -> Any:
+        runs.append(inputs.n)
+        return own(network, inputs, *others, **more)
+
+    monkeypatch.setattr(_prepare, "captured", counted)
+    found = logits(prepared, [0, 1], [(2, 3), (3, 4)])
+    assert runs == [1, 1, 1]
+    assert gap(found, logits(ready(network), [0, 1], [(2, 3), (3, 4)])) < SAME
+    runs.clear()
+    assert gap(logits(prepared), expected) < SAME
+    assert runs == [1] * N

@@ -153,7 +153,7 @@ def test_only_announced_bases_are_asked_for() -> None:
             net, values(), [[site]], bases=np.array([3, 7]), sources=np.array([[5]]), budget=budget
         )
         assert prepared.cone is not None
-        assert prepared.cone.kept.last_base().tolist() == [7]
+        assert prepared.cone.kept.states.last.tolist() == [7]
         assert rows_within(prepared, 2**40) == 256
 
 
@@ -203,15 +203,14 @@ def test_states_that_are_computed_again_are_so_a_few_at_a_time(monkeypatch: pyte
             sources=np.array([[0]]), budget=fit * each + 300,
         )  # fmt: skip
         kept = prepared.cone.kept  # type: ignore[union-attr]
-        assert kept.at_once == fit
         assert taken(fit) <= fit * each
         monkeypatch.setitem(module.__dict__, "forward", counted)
-        states, where = kept.states(torch.arange(N))
+        states, where = kept.states.of(torch.arange(N))
         monkeypatch.undo()
-        beyond = N - sum(kept.bounds)
+        beyond = N - sum(kept.states.bounds)
         assert rows == [fit] * (beyond // fit) + ([beyond % fit] if beyond % fit else [])
         rows.clear()
-        whole, there = full.cone.kept.states(torch.arange(N))
+        whole, there = full.cone.kept.states.of(torch.arange(N))
         assert (states.outputs[0][where] - whole.outputs[0][there]).abs().max() < 1e-5
         again = ready(net, 0, "last", fit * each)
         assert (_pairs(again, C.raws([64])[0].float(), N)() - expected).abs().max() < 1e-5

@@ -28,16 +28,19 @@ def test_what_is_kept() -> None:
     assert ready.block == 1
     assert ready.states is not None
     assert ready.states.shape == (nets.INPUTS, 5)
-    assert [s.shape for s in (ready.sources or {}).values()] == [(nets.INPUTS, 1, 5)]
+    assert [s.shape for s in ready.sources.tiers[0].values()] == [(nets.INPUTS, 1, 5)]
     assert ready.inputs.n == nets.INPUTS
 
 
 def test_what_is_not_kept_beyond_the_budget() -> None:
     states = nets.INPUTS * 5 * 8  # float64
     case = nets.mlp(blocks="layers")
-    for budget, sources, block in [(0, False, None), (states, True, None), (2 * states, True, 1)]:
+    for budget, sources, block in [
+        (0, (), None), (states // 2, (nets.INPUTS // 2,), None),
+        (states, (nets.INPUTS,), None), (2 * states, (nets.INPUTS,), 1),
+    ]:  # fmt: skip
         ready = _ready(case, budget=budget)
-        assert (ready.sources is not None, ready.block) == (sources, block)
+        assert (ready.sources.bounds, ready.block) == (sources, block)
 
 
 @pytest.mark.parametrize("site", [{}, {"part": [3, 1]}], ids=["all", "a part"])
@@ -61,7 +64,7 @@ def test_a_batch_has_the_rows_that_it_is_asked_for() -> None:
     base, source = torch.tensor([3, 3, 0]), torch.tensor([[1, -1], [2, 5], [6, 6]])
     batch = ready.batch(base, source)
     assert torch.equal(batch.args[0], case.rows[0][base])
-    kept = next(iter((ready.sources or {}).values()))
+    kept = next(iter(ready.sources.tiers[0].values()))
     assert torch.equal(batch.sources[0][:, 0], kept[source[:, 0]])
     assert torch.equal(batch.sources[0][:, 1], kept[torch.tensor([3, 5, 6])])  # none: the base stands in
     assert batch.positions[0][0].tolist() == [[3], [3], [0]]
@@ -213,7 +216,7 @@ def test_prompts_are_tokenised_once(budget: int, monkeypatch: pytest.MonkeyPatch
     prepared = prepare_all(network, values, sites, budget=budget)
     assert asked == [80]
     prepared[0].batch(torch.tensor([3, 3, 5]), torch.tensor([[4], [4], [7]]))
-    assert asked == ([80] if budget else [80, 2])
+    assert asked == ([80] if budget else [80, 1, 1])
     # Of the positions that they were found with.
     (table,) = prepared[1].positions[sites[1][0]].values()
     assert table.flatten().tolist() == [2] * 80

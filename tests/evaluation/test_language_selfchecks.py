@@ -126,7 +126,7 @@ def test_kept_states_that_are_another_inputs_are_found_out() -> None:
     alignment, found, _ = benched("cone")
     cone = found.prepared.cone
     assert cone is not None
-    (tier,) = cone.kept.tiers
+    (tier,) = cone.kept.states.tiers
     for output in tier.outputs.values():
         output.copy_(output.flip(0))
     with pytest.raises(EngineError, match="bases as their own sources\n"):
@@ -137,7 +137,7 @@ def test_source_states_that_are_another_inputs_are_found_out() -> None:
     """Whole runs are given the same ones: here the run without edits tells."""
     for kind in ("cone", "resumed", "no blocks"):
         alignment, found, _ = benched(kind)
-        for states in (found.prepared.sources or {}).values():
+        for states in found.prepared.sources.tiers[0].values():
             states.copy_(states.flip(0))
         with pytest.raises(EngineError, match="bases as their own sources beside no edit\n"):
             _selfchecks.self_checks(alignment, found)

@@ -249,7 +249,7 @@ def test_an_edit_that_changes_nothing_certifies_anything(monkeypatch: pytest.Mon
 
 def bits(kept: Kept) -> list[torch.Tensor]:
     tensors = []
-    for tier in kept.tiers:
+    for tier in kept.states.tiers:
         tensors += [*tier.outputs.values(), *(tensor for pair in tier.pairs.values() for tensor in pair)]
     return [tensor.clone() for tensor in tensors]
 

@@ -148,7 +148,7 @@ def _difference(network: Network, inputs: Inputs, start: int, generator: torch.G
     sites = _sites(network, start)
     depth, bases = len(network.blocks), torch.arange(inputs.n)
     wanted = Wanted({block: start for block in sites if block >= 0}, tuple(range(depth)), start)
-    kept, _ = keep(network, inputs, wanted, bases=bases, budget=2**62)
+    kept = keep(network, inputs, wanted, bases=bases, budget=2**62)
     plan = layouts(network, inputs, list(sites.values()))
     lanes = [
         Lane(block, bases.to(network.device), (_random_edit(plan[site], inputs, start, generator),))

@@ -97,7 +97,7 @@ def run_lanes(
     order = sorted(range(len(lanes)), key=lambda i: lanes[i].block)
     ordered = [lanes[i] for i in order]
     rows = torch.cat([lane.rows for lane in ordered])
-    states, where = kept.states(rows)
+    states, where = kept.states.of(rows)
     inputs = kept.inputs
     kwargs = {
         name: tensor[rows] if name == "attention_mask" else tensor[rows, start:]

@@ -25,9 +25,8 @@ def rows_within(prepared: Prepared, budget: int, *, slots: int = 1) -> int:
     if prepared.network.language is None:
         return usual
     # Of a base whose states are computed again, where there is one: they are the last.
-    base = torch.zeros(1, dtype=torch.long) if prepared.cone is None else prepared.cone.kept.last_base()
-    there = (prepared.source_row >= 0).nonzero().flatten()
-    source = there[torch.arange(slots, device=there.device) % len(there)].to(base.device).unsqueeze(0)
+    base = torch.zeros(1, dtype=torch.long) if prepared.cone is None else prepared.cone.kept.states.last
+    source = prepared.sources.last.to(base.device).expand(1, slots)
     maps = [Unmapped()] * len(prepared.plan)
     masks = [
         torch.zeros(1, slots, layout.width, dtype=torch.bool, device=prepared.network.device)

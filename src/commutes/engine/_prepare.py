@@ -16,6 +16,7 @@ from commutes.engine._layout import SiteLayout, layouts
 from commutes.engine._padding import check_padding
 from commutes.engine._prepared import Cone, Prepared, check_finite
 from commutes.engine._resume import resume_block, shared_block
+from commutes.engine._store import Run, Store, store
 from commutes.network import Inputs, Moment, Network, Place, Site, address, state_of
 
 # Bytes that cached activations may take, unless the caller says otherwise; beyond it they are recomputed.
@@ -75,38 +76,15 @@ def prepare_all(
     positions = {site: _positions(layout, inputs) for site, layout in plan.items()}
     check_padding(network, inputs)
     roles = [_role(rows, inputs.n) for rows in (bases, sources)]
-    source_row = torch.full((inputs.n,), -1)
-    source_row[roles[1]] = torch.arange(len(roles[1]))
-    kept: Mapping[Site, torch.Tensor] | None = None
-    room = budget
-    needed = sum(_bytes(layout) for layout in plan.values()) * len(roles[1])
-    if needed <= budget:
-        kept = captured(
-            network,
-            inputs.rows(roles[1]),
-            plan,
-            source=True,
-            chunk=_at_once(network, inputs, plan, roles[1], room),
-        )
-        for site, found in kept.items():
-            check_finite(found, site, roles[1])
-        budget -= needed
+    kept = _sources(network, inputs, plan, roles[1], budget)
+    room, budget = budget, budget - kept.taken
+    # All positions are known by now; what may have to be computed again asks for those of its own inputs.
+    inputs = inputs.forgetful()
     module = network.module
     named = (*module.named_parameters(remove_duplicate=False), *module.named_buffers(remove_duplicate=False))
     own = {name: address(tensor) for name, tensor in named}
-    # All positions are known by now; what may have to be captured again asks for those of its own inputs.
-    inputs = inputs.forgetful()
     prepared = [
-        Prepared(
-            network,
-            inputs,
-            {s: plan[s] for s in sites},
-            positions,
-            kept,
-            source_row.to(network.device),
-            state,
-            own,
-        )
+        Prepared(network, inputs, {s: plan[s] for s in sites}, positions, kept, state, own)
         for sites in alternatives
     ]
     if network.language is None:
@@ -115,6 +93,33 @@ def prepare_all(
     if found.holds:
         return _with_cones(prepared, roles[0], budget, room)
     return [_resumed(replace(one, refused=found.reason), budget // len(prepared)) for one in prepared]
+
+
+def _sources(
+    network: Network, inputs: Inputs, plan: Mapping[Site, SiteLayout], rows: torch.Tensor, budget: int
+) -> Store:
+    """Clean states of the sources at all sites, captured once as far as the budget goes."""
+
+    def captures(inputs: Inputs) -> Run:
+        def run(rows: torch.Tensor) -> dict[Site, torch.Tensor]:
+            found = captured(network, inputs.rows(rows), plan, source=True, chunk=len(rows))
+            for site, states in found.items():
+                check_finite(states, site, rows)
+            return found
+
+        return run
+
+    return store(
+        captures(inputs.forgetful()),
+        inputs.n,
+        rows,
+        each=sum(_bytes(layout) for layout in plan.values()),
+        at_once=_at_once(network, inputs, plan, rows, budget),
+        budget=budget,
+        device=network.device,
+        fill=captures(inputs),
+        again=True,
+    )
 
 
 def _at_once(
@@ -150,7 +155,7 @@ def _with_cones(prepared: Sequence[Prepared], bases: torch.Tensor, budget: int, 
     length = max(start for _, start in there)
     first = min(block for block, start in there if start) + 1 if length else len(network.blocks)
     wanted = Wanted(outputs, tuple(range(first, len(network.blocks))), length)
-    kept, _ = keep(network, inputs, wanted, bases=bases, budget=budget, room=room)
+    kept = keep(network, inputs, wanted, bases=bases, budget=budget, room=room)
     return [
         _resumed(one, 0) if origin is None else replace(one, cone=Cone(kept, *origin))
         for one, origin in zip(prepared, origins, strict=True)

@@ -8,12 +8,12 @@ from typing import NamedTuple
 
 import torch
 
-from commutes.engine._capture import captured
 from commutes.engine._cone import Lane, run_lanes
 from commutes.engine._forward import Resume, Weights
 from commutes.engine._interchange import Featurizer, SiteEdit, interchange
 from commutes.engine._kept import Kept
 from commutes.engine._layout import SiteLayout
+from commutes.engine._store import Store
 from commutes.errors import EngineError
 from commutes.network import Inputs, Network, Site, State, address, hooked, state_of
 
@@ -52,10 +52,8 @@ class Prepared:
     inputs: Inputs
     plan: Mapping[Site, SiteLayout]
     positions: Mapping[Site, Mapping[int, torch.Tensor]]
-    sources: Mapping[Site, torch.Tensor] | None
-    """Clean states of the sources at every site, (rows, groups, d); None where they are beyond the budget."""
-    source_row: torch.Tensor
-    """Where in `sources` each input is.  # shape: (m,)"""
+    sources: Store
+    """Clean states of the sources by site, (n, groups, d); of all alignments that were prepared together."""
     state: State
     """The network's module when it was prepared."""
     own: Mapping[str, int]
@@ -100,7 +98,7 @@ class Prepared:
         whole = self.cone is None
         if self.cone is not None:
             # The first position that is run was found among the announced bases: another may be edited before it.
-            _announced(base, self.cone.kept.slots[base] < self.cone.kept.bases, "base")
+            _announced(base, self.cone.kept.states.knows(base), "base")
         states = () if self.states is None else (self.states[base],)
         return Batch(
             tuple(a[base] for a in self.inputs.args) if whole else (),
@@ -112,18 +110,12 @@ class Prepared:
         )
 
     def _sources(self, base: torch.Tensor, source: torch.Tensor) -> list[torch.Tensor]:
+        _announced(source, (source < 0) | self.sources.knows(source), "source")
+        # A slot that takes nothing needs some state all the same: where the base's is not known any is as good.
         rows = torch.where(source < 0, base.unsqueeze(1), source)
-        if self.sources is not None:
-            # A slot that takes nothing needs some state all the same: where the base's is not kept any is as good.
-            kept = self.source_row[rows]
-            _announced(source, (kept >= 0) | (source < 0), "source")
-            kept = kept.clamp(min=0)
-            return [self.sources[site][kept] for site in self.plan]
-        unique, inverse = torch.unique(rows, return_inverse=True)
-        found = captured(self.network, self.inputs.rows(unique), self.plan, source=True)
-        for site, states in found.items():
-            check_finite(states, site, unique)
-        return [found[site][inverse] for site in self.plan]
+        rows = torch.where(self.sources.knows(rows), rows, self.sources.first.to(rows.device))
+        found, where = self.sources.of(rows)
+        return [found[site][where] for site in self.plan]
 
     def logits(
         self,

@@ -24,9 +24,7 @@ def clean_states(
         source: Whether to read at the source's positions where they differ.
     """
     number = list(prepared.plan).index(site)
-    kept = prepared.sources is not None and (
-        source or all(place.source_position is None for place in site.places)
-    )
+    kept = source or all(place.source_position is None for place in site.places)
     for start in range(0, prepared.inputs.n, _AT_ONCE):
         rows = torch.arange(start, min(start + _AT_ONCE, prepared.inputs.n))
         if kept:
