@@ -14,7 +14,7 @@ from torch.profiler import ProfilerActivity, profile
 from commutes import Network
 from commutes.engine import Prepared, clean_rows_within, forward, prepare_all, rows_within
 from commutes.engine._counted import _Counting, bytes_of
-from commutes.engine._kept import _run
+from commutes.engine._kept import _run, keep
 from commutes.network.transformers import word_tokenizer
 from tests.network.transformers import models as M
 
@@ -198,16 +198,13 @@ def test_states_that_are_computed_again_are_so_a_few_at_a_time(monkeypatch: pyte
     assert each > 4 * (4 * 2 * TOKENS * 64 + 64 + 3 * 2 * (TOKENS - 1) * 64)
     expected = _pairs(full, C.raws([64])[0].float(), N)()
     for fit in (1, 3, 7):
-        (prepared,) = prepare_all(
-            net, values(), [[net.site("block_output", layer=0, position="last")]],
-            sources=np.array([[0]]), budget=fit * each + 300,
-        )  # fmt: skip
-        kept = prepared.cone.kept  # type: ignore[union-attr]
+        kept = keep(net, full.inputs, wanted, bases=torch.arange(N), budget=300, room=fit * each)
         assert taken(fit) <= fit * each
         monkeypatch.setitem(module.__dict__, "forward", counted)
         states, where = kept.states.of(torch.arange(N))
         monkeypatch.undo()
         beyond = N - sum(kept.states.bounds)
+        assert beyond
         assert rows == [fit] * (beyond // fit) + ([beyond % fit] if beyond % fit else [])
         rows.clear()
         whole, there = full.cone.kept.states.of(torch.arange(N))

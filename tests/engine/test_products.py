@@ -16,7 +16,8 @@ KINDS = ("bias", "no bias", "Conv1D")
 
 @pytest.fixture
 def any_size(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Matrices of a test pay as a model's do."""
+    """Matrices of a test pay as a model's do, and the product comes in parts as that with a vocabulary does."""
+    monkeypatch.setattr(P, "_COLUMNS", 30)
     monkeypatch.setattr(P, "_PAYS", 0)
     monkeypatch.setattr(P, "_SMALL", 0)
 
@@ -47,7 +48,7 @@ def numbers(*shape: int, seed: int = 1) -> torch.Tensor:
 
 @pytest.mark.usefixtures("any_size")
 @pytest.mark.parametrize("kind", KINDS)
-@pytest.mark.parametrize("shape", [(1, 40), (2, 40), (300, 40), (3, 4, 40), (0, 40)])
+@pytest.mark.parametrize("shape", [(7, 40), (8, 40), (16, 40), (120, 40), (301, 40), (3, 4, 40), (0, 40)])
 def test_values_and_gradients_are_those_of_the_module(
     kind: str, shape: tuple[int, ...], calls: list[torch.Size]
 ):
@@ -62,8 +63,7 @@ def test_values_and_gradients_are_those_of_the_module(
     assert torch.allclose(found.double(), expected, rtol=0, atol=1e-5)
     grads = [torch.autograd.grad(out, x, g)[0] for out, g in ((expected, up.double()), (found, up))]
     assert torch.allclose(*grads, rtol=0, atol=1e-5)
-    # One row is read through once however it is multiplied.
-    assert len(calls) == (2 if x.numel() > 40 else 0)
+    assert len(calls) == (2 if x.numel() >= 8 * 40 else 0)
 
 
 @pytest.mark.usefixtures("any_size")
@@ -71,8 +71,8 @@ def test_values_and_gradients_are_those_of_the_module(
 @pytest.mark.parametrize("dim", [0, 1])
 def test_rows_of_all_members_are_multiplied_at_once(kind: str, dim: int, calls: list[torch.Size]):
     module = linear(kind)
-    x = numbers(3, 3, 40).requires_grad_()
-    up = numbers(3, 3, 50, seed=2)
+    x = numbers(9, 9, 40).requires_grad_()
+    up = numbers(9, 9, 50, seed=2)
 
     def together(x: torch.Tensor) -> torch.Tensor:
         with P.fast_products(module):
@@ -80,7 +80,7 @@ def test_rows_of_all_members_are_multiplied_at_once(kind: str, dim: int, calls: 
 
     expected, found = vmap(module, in_dims=dim)(x), together(x)
     assert torch.allclose(found, expected, rtol=0, atol=1e-5)
-    assert calls[-1] == (3, 3, 40)
+    assert calls[-1] == (9, 9, 40)
     grads = [torch.autograd.grad(out, x, up)[0] for out in (expected, found)]
     assert torch.allclose(*grads, rtol=0, atol=1e-5)
 
@@ -89,7 +89,7 @@ def test_rows_of_all_members_are_multiplied_at_once(kind: str, dim: int, calls: 
 @pytest.mark.parametrize("kind", KINDS)
 def test_a_second_derivative_is_torchs(kind: str):
     module = linear(kind)
-    x = numbers(4, 40).requires_grad_()
+    x = numbers(9, 40).requires_grad_()
 
     def curvature(out: torch.Tensor) -> torch.Tensor:
         (first,) = torch.autograd.grad((out**3).sum(), x, create_graph=True)
@@ -105,7 +105,7 @@ def test_only_where_it_pays_and_nothing_is_learnt(
     kind: str, calls: list[torch.Size], monkeypatch: pytest.MonkeyPatch
 ):
     monkeypatch.setattr(P, "_SMALL", 0)
-    monkeypatch.setattr(P, "_PAYS", 8 * 40 * 50)
+    monkeypatch.setattr(P, "_PAYS", 10 * 40 * 50)
     module = linear(kind)
 
     def ran(x: torch.Tensor) -> bool:
@@ -114,9 +114,9 @@ def test_only_where_it_pays_and_nothing_is_learnt(
             module(x)
         return bool(calls)
 
-    few = numbers(8, 40)
+    few = numbers(10, 40)
     assert ran(few)
-    assert not ran(few[:7])
+    assert not ran(few[:9])
     with torch.autocast("cpu", torch.bfloat16):
         assert not ran(few)
     module.requires_grad_(True)
@@ -130,7 +130,7 @@ def test_only_where_it_pays_and_nothing_is_learnt(
 @pytest.mark.usefixtures("any_size")
 def test_weights_are_looked_up_at_every_call():
     module = linear("no bias")
-    x = numbers(4, 40)
+    x = numbers(9, 40)
     with P.fast_products(module):
         module.weight.data = 2 * module.weight.data
         found = module(x)
@@ -151,6 +151,14 @@ def test_modules_that_are_more_than_a_product_are_left_alone():
         assert "forward" in whole[2].__dict__
     assert whole[0].__dict__["forward"] is answer
     assert "forward" not in whole[2].__dict__
+
+
+@pytest.mark.parametrize("rows", [*range(1, 300), 1000])
+def test_few_sizes_cover_all_rows_and_little_more(rows: int):
+    pieces = list(P._pieces(rows))
+    assert {size for _, size in pieces} <= set(P._ROWS)
+    assert [begin for begin, _ in pieces] == [sum(size for _, size in pieces[:i]) for i in range(len(pieces))]
+    assert rows <= sum(size for _, size in pieces) <= rows + 16
 
 
 def test_small_matrices_are_left_alone():

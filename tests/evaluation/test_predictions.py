@@ -10,7 +10,7 @@ import torch
 
 import commutes as cm
 from commutes import Network
-from commutes.engine import rows_within
+from commutes.engine import half, rows_within
 from commutes.evaluation import answers_of, behaviour, bench, clean_answers
 from tests.network.transformers import models as M
 
@@ -62,7 +62,7 @@ def test_edited_runs_fit_into_the_budget_and_answer_the_same(network: Network, r
     assert wide.at_once == wide.prepared.network.batch_size(wide.prepared.inputs)
     for budget in (2**17, 2**19):
         small = bench(alignment, pairs, budget=budget)
-        assert small.at_once == rows_within(small.prepared, budget // 2) < len(pairs)
+        assert small.at_once == rows_within(small.prepared, half(budget)) < len(pairs)
         rows.clear()
         found = small.outcome(maps)
         assert max(rows) <= small.at_once

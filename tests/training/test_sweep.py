@@ -172,6 +172,19 @@ def test_units_share_a_forward_as_far_as_the_budget_goes() -> None:
     assert pieces([], {}, rows=4, budget=0) == []
 
 
+def test_what_units_have_in_common_is_there_once_in_every_forward() -> None:
+    units = [(0, 0), (1, 1), (2, 2), (3, 3)]
+    found = pieces(units, {0: 10, 1: 10, 2: 10, 3: 100}, rows=4, budget=120, shared=10)
+    assert found == [
+        Piece(((0, 0), (1, 1)), slice(0, 4)),
+        Piece(((2, 2),), slice(0, 4)),
+        *(Piece(((3, 3),), slice(i, i + 1)) for i in range(4)),
+    ]
+    assert pieces(units[:3], {0: 10, 1: 10, 2: 10}, rows=4, budget=160, shared=10) == [
+        Piece(((0, 0), (1, 1), (2, 2)), slice(0, 4))
+    ]
+
+
 def test_a_longer_cone_keeps_more_for_its_gradient() -> None:
     alignments, train, _ = setting("gpt2")
     members = cohort(alignments, [train] * 5, budget=2**30).members

@@ -6,7 +6,7 @@ from commutes.engine._counted import bytes_of
 from commutes.engine._forward import Resume, Start, Weights, forward, observe
 from commutes.engine._interchange import Featurizer, SiteEdit, interchange
 from commutes.engine._layout import PlaceLayout, SiteLayout, layouts
-from commutes.engine._memory import clean_rows_within, rows_within
+from commutes.engine._memory import clean_rows_within, half, rows_within
 from commutes.engine._prepare import BUDGET, prepare, prepare_all
 from commutes.engine._prepared import Batch, Cone, Edited, Prepared, logits_joined, logits_together
 from commutes.engine._resume import Certificate, certificate, resume_block
@@ -34,6 +34,7 @@ __all__ = [
     "clean_rows_within",
     "cone_certificate",
     "forward",
+    "half",
     "interchange",
     "layouts",
     "logits_joined",

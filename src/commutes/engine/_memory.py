@@ -11,6 +11,14 @@ from commutes.engine._prepared import Prepared
 from commutes.network import Inputs, Network
 
 
+def half(budget: int) -> int:
+    """What is kept of clean runs, or a forward, may take so many bytes of a budget.
+
+    An eighth is for what neither counts: kernels of libraries, what an optimizer keeps, what the allocator holds on to.
+    """
+    return budget * 7 // 16
+
+
 def rows_within(prepared: Prepared, budget: int, *, slots: int = 1) -> int:
     """How many pairs a run without gradients takes at once, by its memory: one at least, as many as usual at most.
 

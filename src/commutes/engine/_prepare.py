@@ -22,6 +22,9 @@ from commutes.network import Inputs, Moment, Network, Place, Site, address, stat
 # Bytes that cached activations may take, unless the caller says otherwise; beyond it they are recomputed.
 BUDGET = 2**30
 
+# Part of the budget that the runs may take in which it is found: what has come and gone the allocator holds on to.
+_COMING_AND_GOING = 4
+
 _NOTHING_SAVED = "the edits begin with the first block and token, or where there are no tokens"
 
 
@@ -76,8 +79,9 @@ def prepare_all(
     positions = {site: _positions(layout, inputs) for site, layout in plan.items()}
     check_padding(network, inputs)
     roles = [_role(rows, inputs.n) for rows in (bases, sources)]
-    kept = _sources(network, inputs, plan, roles[1], budget)
-    room, budget = budget, budget - kept.taken
+    room = budget // _COMING_AND_GOING
+    kept = _sources(network, inputs, plan, roles[1], budget, room)
+    budget -= kept.taken
     # All positions are known by now; what may have to be computed again asks for those of its own inputs.
     inputs = inputs.forgetful()
     module = network.module
@@ -96,7 +100,12 @@ def prepare_all(
 
 
 def _sources(
-    network: Network, inputs: Inputs, plan: Mapping[Site, SiteLayout], rows: torch.Tensor, budget: int
+    network: Network,
+    inputs: Inputs,
+    plan: Mapping[Site, SiteLayout],
+    rows: torch.Tensor,
+    budget: int,
+    room: int,
 ) -> Store:
     """Clean states of the sources at all sites, captured once as far as the budget goes."""
 
@@ -114,7 +123,7 @@ def _sources(
         inputs.n,
         rows,
         each=sum(_bytes(layout) for layout in plan.values()),
-        at_once=_at_once(network, inputs, plan, rows, budget),
+        at_once=_at_once(network, inputs, plan, rows, room),
         budget=budget,
         device=network.device,
         fill=captures(inputs),

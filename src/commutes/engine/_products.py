@@ -8,15 +8,22 @@ twice the rate of torch's own library with any number of rows.
 from __future__ import annotations
 
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager
 from typing import Any
 
 import torch
 from torch import nn
+from torch.nn.functional import pad
 
 from commutes.engine._patched import patched
 
+# Rows that are multiplied at once. For every other number kernels would be made anew, about a megabyte each.
+_ROWS = (128, 64, 32, 16)
+# Columns of the product that are made at once: beside the whole there is never more than a small part.
+_COLUMNS = 2**12
+# Rows from which a piece that is filled up costs less than torch's own product.
+_FEW = 8
 # Multiply-adds from which the call costs less than it saves.
 _PAYS = 2**21
 # Numbers of a matrix that never comes to as many.
@@ -68,7 +75,7 @@ def _pays(x: torch.Tensor, weight: torch.Tensor, bias: torch.Tensor | None) -> b
         not (learnt and torch.is_grad_enabled())
         and _plain(x)
         and _plain(weight)
-        and x.shape[-1] < x.numel()
+        and x.numel() >= _FEW * x.shape[-1]
         and x.numel() // x.shape[-1] * weight.numel() >= _PAYS
         and weight.is_contiguous()
         and not torch.is_autocast_enabled("cpu")
@@ -80,9 +87,19 @@ class _Product(torch.autograd.Function):
 
     @staticmethod
     def forward(x: torch.Tensor, weight: torch.Tensor, bias: torch.Tensor | None) -> torch.Tensor:
-        # What torch's own compiler emits; `nn.functional.linear` takes it for tensors that are oneDNN's throughout.
-        found: torch.Tensor = torch.ops.mkldnn._linear_pointwise(x, weight, bias, "none", [], "")
-        return found
+        rows = x.reshape(-1, x.shape[-1])
+        found = rows.new_empty(len(rows), len(weight))
+        for begin, size in _pieces(len(rows)):
+            part = rows[begin : begin + size]
+            filled = pad(part, (0, 0, 0, size - len(part)))
+            for left in range(0, len(weight), _COLUMNS):
+                own = slice(left, left + _COLUMNS)
+                # What torch's own compiler emits; `nn.functional.linear` takes it for tensors that are oneDNN's own.
+                piece = torch.ops.mkldnn._linear_pointwise(
+                    filled, weight[own], None if bias is None else bias[own], "none", [], ""
+                )
+                found[begin : begin + size, own] = piece[: len(part)]
+        return found.reshape(*x.shape[:-1], len(weight))
 
     @staticmethod
     def setup_context(ctx: Any, inputs: tuple[Any, ...], output: torch.Tensor) -> None:
@@ -101,3 +118,18 @@ class _Product(torch.autograd.Function):
         x, weight, bias = args
         found: Any = _Product.apply(x.movedim(in_dims[0], 0), weight, bias)
         return found, 0
+
+
+def _pieces(rows: int) -> Iterator[tuple[int, int]]:
+    """Where each piece begins and how many rows are multiplied for it; the last may be filled up.
+
+    >>> list(_pieces(300)), list(_pieces(120)), list(_pieces(5))
+    ([(0, 128), (128, 128), (256, 32), (288, 16)], [(0, 128)], [(0, 16)])
+    """
+    begin = 0
+    while begin < rows:
+        left = rows - begin
+        enough = [size for size in _ROWS if left <= size <= left * 8 // 7]
+        size = min(enough, default=next((size for size in _ROWS if size <= left), _ROWS[-1]))
+        yield begin, size
+        begin += size

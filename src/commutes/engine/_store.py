@@ -32,8 +32,10 @@ class Store:
     """Trees on the device, then in host memory."""
     bounds: tuple[int, ...]
     """First place behind each tier."""
-    taken: int
-    """Bytes of the device."""
+    here: int
+    """How many are on the device."""
+    each: int
+    """Bytes of a row."""
 
     def knows(self, rows: torch.Tensor) -> torch.Tensor:
         """Which inputs were announced; -1 is none.  # same shape"""
@@ -58,6 +60,16 @@ class Store:
         beyond = slots[slots >= begin]
         if len(beyond):
             yield self.run(torch.argsort(self.slots)[beyond])
+
+    @property
+    def taken(self) -> int:
+        """Bytes of the device."""
+        return self.each * self.here
+
+    @property
+    def asked(self) -> int:
+        """Bytes that a row takes beside these when it is asked for: none if all are there."""
+        return 0 if self.here == self.announced else self.each
 
     @property
     def first(self) -> torch.Tensor:
@@ -117,7 +129,7 @@ def store(
             bounds.append(begin + count)
             begin += count
     run_again = _latest(whole) if again else whole
-    return Store(run_again, slots, len(rows), device, tuple(tiers), tuple(bounds), each * on_device)
+    return Store(run_again, slots, len(rows), device, tuple(tiers), tuple(bounds), on_device, each)
 
 
 def joined(parts: Iterator[Any], count: int, device: torch.device) -> Any:

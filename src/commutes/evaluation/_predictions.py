@@ -18,6 +18,7 @@ from commutes.engine import (
     Prepared,
     clean_rows_within,
     forward,
+    half,
     prepare,
     rows_within,
 )
@@ -105,14 +106,14 @@ def bench(alignment: Alignment, pairs: Counterfactuals, *, budget: int = BUDGET)
     Args:
         alignment: Whose network and sites are meant.
         pairs: That are to be measured.
-        budget: Bytes: half of them for what is kept of clean runs, half for a forward.
+        budget: Bytes, for what is kept of clean runs and for a forward in equal parts.
     """
     network = alignment.network
     arrays = alignment.algorithm.arrays(pairs.inputs)
-    prepared = prepare(network, arrays, alignment.sites, budget=budget // 2)
+    prepared = prepare(network, arrays, alignment.sites, budget=half(budget))
     answers = answers_of(network, alignment.algorithm)
-    unedited = _unedited(network, prepared.inputs, answers, budget // 2)
-    return Bench(pairs, prepared, answers, tuple(alignment.masks(pairs)), unedited, budget // 2)
+    unedited = _unedited(network, prepared.inputs, answers, half(budget))
+    return Bench(pairs, prepared, answers, tuple(alignment.masks(pairs)), unedited, half(budget))
 
 
 def clean_answers(prepared: Prepared, answers: Answers, *, budget: int = BUDGET) -> np.ndarray:

@@ -10,7 +10,7 @@ import torch
 
 from commutes.alignment import Alignment
 from commutes.counterfactuals import Counterfactuals
-from commutes.engine import Edited, Featurizer, logits_joined, logits_together, rows_within
+from commutes.engine import Edited, Featurizer, half, logits_joined, logits_together, rows_within
 from commutes.evaluation import hits, losses
 from commutes.training._members import Banks, Member, Objective, banks_of, members_of
 from commutes.training._memory import Piece, bytes_of_a_row, pieces
@@ -153,8 +153,11 @@ class Cohort:
             columns = self.members[claim].columns
             key = None if columns is None else tuple(columns.tolist())
             alike.setdefault(key, []).append((unit, claim))
+        cones = [self.members[c].prepared.cone for c in self.row_bytes]
+        # Base states that are not kept are there once for all lanes of a forward.
+        shared = max((cone.kept.states.asked for cone in cones if cone is not None), default=0)
         for units in alike.values():
-            yield from pieces(units, self.row_bytes, rows, self.budget)
+            yield from pieces(units, self.row_bytes, rows, self.budget, shared=shared)
 
     def hits(
         self, raws: Sequence[torch.Tensor], starts: int, progress: float | None = None
@@ -177,11 +180,20 @@ class Cohort:
             for units in self._alike(starts):
                 claims = list(dict.fromkeys(c for _, c in units))
                 for rows in self._chunks(claims, share=len(units)):
-                    chosen = dict(zip(claims, rows, strict=True))
-                    edited = self._edited(Piece(units, slice(None)), solved, chosen, starts, progress)
-                    logits = logits_together(edited)
-                    for (unit, claim), own in zip(units, logits, strict=True):
-                        found.setdefault(unit, []).append(self._hit(claim, own, rows, claims))
+                    edited = self._edited(
+                        Piece(units, slice(None)),
+                        solved,
+                        dict(zip(claims, rows, strict=True)),
+                        starts,
+                        progress,
+                    )
+                    # In one go: a name would hold the logits while the next ones are made.
+                    right = [
+                        self._hit(claim, own, rows, claims)
+                        for (_, claim), own in zip(units, logits_together(edited), strict=True)
+                    ]
+                    for (unit, _), own in zip(units, right, strict=True):
+                        found.setdefault(unit, []).append(own)
         return [np.concatenate(found[u])[: len(self.members[u // starts].base)] for u in sorted(found)]
 
     def _hit(
@@ -261,8 +273,8 @@ def cohort(
     budget: int,
     objective: Objective = "vocabulary",
 ) -> Cohort:
-    """Prepare the claims: half of the budget is for what is kept of clean runs, half for a step's forward."""
-    members = members_of(alignments, pairs, budget=budget // 2, objective=objective)
+    """Prepare the claims: the budget is for what is kept of clean runs and for a step's forward, in equal parts."""
+    members = members_of(alignments, pairs, budget=half(budget), objective=objective)
     lanes = [c for c, m in enumerate(members) if m.prepared.cone is not None]
     alike: dict[object, list[int]] = {}
     for claim, member in enumerate(members):
@@ -278,6 +290,6 @@ def cohort(
         stacked,
         tuple(c for c in range(len(members)) if c not in together),
         {c: bytes_of_a_row(members[c]) for c in lanes},
-        tuple(rows_within(m.prepared, budget // 2, slots=m.source.shape[1]) for m in members),
-        budget // 2,
+        tuple(rows_within(m.prepared, half(budget), slots=m.source.shape[1]) for m in members),
+        half(budget),
     )

@@ -36,7 +36,9 @@ def bytes_of_a_row(member: Member) -> int:
     return bytes_of(lambda: run(2)) - bytes_of(lambda: run(1))
 
 
-def pieces(units: Sequence[Unit], row_bytes: Mapping[int, int], rows: int, budget: int) -> list[Piece]:
+def pieces(
+    units: Sequence[Unit], row_bytes: Mapping[int, int], rows: int, budget: int, *, shared: int = 0
+) -> list[Piece]:
     """Units in order, as many to a forward as the budget allows; a unit that exceeds it alone is cut by rows.
 
     Args:
@@ -44,6 +46,7 @@ def pieces(units: Sequence[Unit], row_bytes: Mapping[int, int], rows: int, budge
         row_bytes: By claim, the bytes of one pair; a claim that is not there shares no forward.
         rows: Pairs of a batch.
         budget: Bytes of one forward.
+        shared: Bytes of one pair that the units of a forward have in common.
     """
     found: list[Piece] = []
     open_units: list[Unit] = []
@@ -53,11 +56,13 @@ def pieces(units: Sequence[Unit], row_bytes: Mapping[int, int], rows: int, budge
         needed = 0 if each is None else each * rows
         if open_units and (each is None or used + needed > budget):
             found.append(Piece(tuple(open_units), slice(0, rows)))
-            open_units, used = [], 0
+            open_units = []
+        if not open_units:
+            used = shared * rows
         if each is None:
             found.append(Piece((unit,), slice(0, rows)))
-        elif needed > budget:
-            size = max(1, budget // each)
+        elif used + needed > budget:
+            size = max(1, budget // (shared + each))
             found.extend(Piece((unit,), slice(b, min(b + size, rows))) for b in range(0, rows, size))
         else:
             open_units.append(unit)

@@ -99,8 +99,6 @@ def test_padding_never_reaches_a_site() -> None:
     # The states of one prompt are the same whatever the longest prompt beside it is.
     network = M.network("llama")
     site = network.site("block_output", layer=1, position="{b[last]}")
-    short = prepare(network, {"a": np.array([1]), "b": np.array([2])}, [site]).sources
-    beside = prepare(network, {"a": np.array([1, 12345]), "b": np.array([2, 678])}, [site]).sources
-    assert short is not None
-    assert beside is not None
+    (short,) = prepare(network, {"a": np.array([1]), "b": np.array([2])}, [site]).sources.tiers
+    (beside,) = prepare(network, {"a": np.array([1, 12345]), "b": np.array([2, 678])}, [site]).sources.tiers
     assert (short[site][0] - beside[site][0]).abs().max() < 1e-10
