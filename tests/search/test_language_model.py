@@ -60,6 +60,16 @@ def test_type_and_device(built):
     assert next(network.module.parameters()).dtype == torch.float64
 
 
+@pytest.mark.parametrize("places", ['"cpu"', '{ transformer = "cpu", lm_head = "cpu" }'])
+def test_a_map_of_devices(built, places):
+    network = built(overrides=[f"network.device_map={places}"])
+    assert {p.device.type for p in network.module.parameters()} == {"cpu"}
+
+
+def test_answers_of_the_declared_number_of_tokens(built):
+    assert built(overrides=["network.answer_tokens=1"]).language.prompt.length == 1
+
+
 @pytest.mark.parametrize(
     ("answers", "texts"),
     [('"{}"', ["0", "1", "2"]), ('{ 0 = "x", 1 = "y", 2 = "is" }', ["x", "y", "is"])],
@@ -82,6 +92,8 @@ REFUSED = [
     (("+{b:02d}", ""), ("the prompt leaves out an input of the algorithm", "line 8, key network; {a}=", "no slot {b}", None, None)),
     (('"model"', '"./modell"'), ("there is no such model", "line 9, key network.pretrained", None, "a folder made by save_pretrained, or a repository such as openai-community/gpt2", "check the path; it is relative to the spec")),
     (('"model"', '"nobody/nothing"'), ("the model cannot be had", "line 9, key network.pretrained; nobody/nothing", None, None, None)),
+    (("[claim]", "answer_tokens = 2\n\n[claim]"), ("an answer is not 2 tokens, as declared", "line 8, key network; answer 0", None, "answer_tokens=2", None)),
+    (("[claim]", 'device_map = "cuda:7"\n\n[claim]'), ("there is no such device", None, None, None, None)),
     (("[claim]", 'device = "cuda:7"\n\n[claim]'), ("a device that is not there", "line 12, key network.device", None, "a device of this machine; every machine has cpu", "remove device, or name another")),
 ]  # fmt: skip
 

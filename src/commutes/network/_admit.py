@@ -69,6 +69,16 @@ def unread(answers: object) -> NetworkError:
     )
 
 
+def refuse_tokens() -> NetworkError:
+    """The error for answers of so many tokens where there are no tokens."""
+    return NetworkError(
+        "answer_tokens= is of a language model",
+        got="answer_tokens=, and no tokenizer",
+        expected="a tokenizer and a template= with it",
+        fix="leave answer_tokens= out: without a tokenizer every answer is one logit",
+    )
+
+
 def refuse_both(**given: object) -> None:
     """Refuse what the template already says."""
     doubled = [f"{name}=" for name, value in given.items() if value is not None]

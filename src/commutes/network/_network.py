@@ -11,7 +11,7 @@ import torch
 from torch import nn
 
 from commutes.errors import NetworkError
-from commutes.network._admit import block_paths, distinct, no_such, refuse_both, unread
+from commutes.network._admit import block_paths, distinct, no_such, refuse_both, refuse_tokens, unread
 from commutes.network._asked import asked_place
 from commutes.network._fingerprint import fingerprint
 from commutes.network._inputs import Columns, Inputs, encoded
@@ -47,6 +47,8 @@ class Network:
             output values to texts or to ids of tokens, or the values themselves as text. The logits are then those
             of the whole vocabulary. Answers may have several tokens, all equally many: the model is then fed what
             it answers itself, but for the last token, and an answer is right when all its tokens are.
+        answer_tokens: Tokens that every answer of a language model is declared to have; as many as they come to
+            by default.
         read: Where the logits are: nothing (what the module returns), a position on its second axis, the path
             of a module, or (path, position).
         decode: From logits to a sequence of output values; allows evaluation, not fitting.
@@ -66,6 +68,7 @@ class Network:
         template: str | Sequence[Mapping[str, str]] | None = None,
         encode: Encode | None = None,
         answers: Sequence[Hashable] | Mapping[Any, Spelt] | None = None,
+        answer_tokens: int | None = None,
         read: Read = None,
         decode: Decode | None = None,
         blocks: str | Sequence[str] | None = None,
@@ -87,12 +90,16 @@ class Network:
             from commutes.network.transformers import language
 
             refuse_both(encode=encode, read=read, decode=decode)
-            self.language = language(module, tokenizer, template=template, answers=answers)
+            self.language = language(
+                module, tokenizer, template=template, answers=answers, answer_tokens=answer_tokens
+            )
             self.options = self.language.options
             encode = self.language.encode
             blocks = self.language.blocks if blocks is None else blocks
         elif encode is None or isinstance(answers, Mapping):
             raise unread(answers)
+        elif answer_tokens is not None:
+            raise refuse_tokens()
         self.module = module
         self.answers = None if answers is None else distinct(answers)
         self.decode = decode
@@ -166,9 +173,11 @@ class Network:
         *,
         template: str | Sequence[Mapping[str, str]],
         answers: Sequence[Hashable] | Mapping[Any, Spelt],
+        answer_tokens: int | None = None,
         revision: str | None = None,
         dtype: str | torch.dtype | None = None,
         device_map: str | Mapping[str, int | str] | None = None,
+        trust_remote_code: bool = False,
     ) -> Network:
         """A language model and its tokenizer from the Hugging Face hub, its cache or a folder.
 
@@ -176,17 +185,29 @@ class Network:
             name: Of the repository, such as "openai-community/gpt2", or a folder's path.
             template: The prompt, with the algorithm's inputs as slots.
             answers: From output values to texts, all of equally many tokens.
+            answer_tokens: How many; as many as the texts come to by default.
             revision: Commit, tag or branch.
             dtype: Of the weights; as saved by default.
             device_map: On which devices the modules are put.
+            trust_remote_code: False: code of a repository's own is never run.
 
         Raises:
             NetworkError: The model cannot be had, asks to run code of its own, or is no language model.
         """
         from commutes.network.transformers import pretrained
 
+        if trust_remote_code:
+            raise NetworkError(
+                "code of a repository's own is never run",
+                where=name,
+                got="trust_remote_code=True",
+                expected="a model that transformers itself has the code of",
+                fix="read that code, load the model yourself, and hand it over: Network(model, tokenizer, ...)",
+            )
         model, tokenizer = pretrained(name, revision=revision, dtype=dtype, device_map=device_map)
-        return cls(model, tokenizer, template=template, answers=answers, name=name)
+        return cls(
+            model, tokenizer, template=template, answers=answers, answer_tokens=answer_tokens, name=name
+        )
 
     @property
     def chunk(self) -> int:

@@ -39,14 +39,21 @@ def language_model(spec: Spec, algorithm: Algorithm) -> Network:
         model, tokenizer = told(
             spec,
             "network.pretrained",
-            lambda: pretrained(name, revision=asked.revision, dtype=asked.dtype, device_map=None),
+            lambda: pretrained(name, revision=asked.revision, dtype=asked.dtype, device_map=asked.device_map),
             listed=False,
         )
     if asked.device is not None:
         model = _moved(spec, model, asked.device)
 
     def read() -> Network:
-        network = Network(model, tokenizer, template=asked.template, answers=answers, name=asked.pretrained)
+        network = Network(
+            model,
+            tokenizer,
+            template=asked.template,
+            answers=answers,
+            answer_tokens=asked.answer_tokens,
+            name=asked.pretrained,
+        )
         # One prompt is written now: a slot that is no input is told before anything is drawn or fitted.
         network.encode(sample_values(algorithm, 1, seed=spec.seed))
         return network

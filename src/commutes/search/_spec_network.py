@@ -59,7 +59,36 @@ def _answers(value: Any) -> str | dict[str, str]:
     return dict(value)
 
 
+def _device_map(value: Any) -> str | dict[str, int | str]:
+    if isinstance(value, str) and value:
+        return value
+    places = value.values() if isinstance(value, dict) else [None]
+    if not value or not all(type(place) in (int, str) for place in places):
+        raise refuse(
+            "the device map names no devices",
+            'a word such as "auto", or a table such as { transformer = 0, lm_head = "cuda:1" }',
+            "write one word, or one device for each part of the model",
+        )
+    return dict(value)
+
+
 # Any: of a union pydantic would tell what is wrong with every member.
+DeviceMap = Annotated[
+    Any,
+    AfterValidator(_device_map),
+    WithJsonSchema(
+        {
+            "anyOf": [
+                {"type": "string", "minLength": 1},
+                {
+                    "type": "object",
+                    "minProperties": 1,
+                    "additionalProperties": {"type": ["integer", "string"]},
+                },
+            ]
+        }
+    ),
+]
 Template = Annotated[
     Any,
     AfterValidator(_template),
@@ -114,11 +143,16 @@ class NetworkPart(Part):
     """type of the weights, one of "float64", "float32", "bfloat16", "float16"; as saved by default"""
     device: Annotated[str, AfterValidator(_device)] | None = None
     """where the model runs: "cpu" (the default), "cuda", "cuda:1", "mps\""""
+    device_map: DeviceMap | None = None
+    """on which devices its modules are put instead: "auto" or another word of transformers, or a table from module
+    paths to devices"""
     template: Template | None = None
     """the prompt with the algorithm's inputs as slots, such as "{a}+{b}=", or a chat as a list of messages"""
     answers: Answers | None = None
     """how a value of the output is written behind the prompt: text with {} in it, such as " {}", or a table from
     values to texts; by default the value's own text"""
+    answer_tokens: Annotated[int, Field(ge=1, strict=True)] | None = None
+    """tokens that every answer is declared to have; as many as they come to by default"""
 
     @model_validator(mode="before")
     @classmethod
@@ -135,8 +169,10 @@ class NetworkPart(Part):
                 "revision": self.revision,
                 "dtype": self.dtype,
                 "device": self.device,
+                "device_map": self.device_map,
                 "template": self.template,
                 "answers": self.answers,
+                "answer_tokens": self.answer_tokens,
             }
             given = [name for name, value in own.items() if value is not None]
             if given:
@@ -153,6 +189,12 @@ class NetworkPart(Part):
                     f"the network is given twice: pretrained, and {given[0]}",
                     "pretrained alone, or a function of the hypothesis file",
                     f"remove pretrained or {given[0]}",
+                )
+            if self.device is not None and self.device_map is not None:
+                raise refuse(
+                    "where the model runs is said twice: device, and device_map",
+                    "device for one device, device_map for several",
+                    "remove one of the two",
                 )
             if self.template is None:
                 raise refuse(

@@ -170,3 +170,46 @@ def test_training_and_specs_look_behind_values_too() -> None:
     assert "behind '1+2'" in text(
         lambda: language_examples(net, algorithm, algorithm.columns({"a": [1], "b": [2]}))
     )
+
+
+def test_answers_of_another_number_of_tokens_than_declared_are_refused() -> None:
+    answers = {0: "12", 1: "21"}
+
+    def declared(count: object, answers: Any = answers) -> Network:
+        model = M.model("gpt2", vocab_size=len(M.tokenizer()))
+        return Network(
+            model,
+            M.tokenizer(),
+            template=M.PROMPT,
+            answers=answers,
+            answer_tokens=count,  # type: ignore[arg-type]
+        )
+
+    assert declared(2).language.prompt.length == 2  # type: ignore[union-attr]
+    assert declared(1, M.DIGITS).language.prompt.length == 1  # type: ignore[union-attr]
+    one, two = M.tokenizer().convert_tokens_to_ids(["1", "2"])
+    assert text(lambda: declared(1)) == (
+        "an answer is not one token, as declared\n"
+        "  where:    answer 0\n"
+        f"  got:      2: '1' ({one}) '2' ({two})\n"
+        "  expected: answer_tokens=1\n"
+        "  do:       answer with other words, or declare 2: all tokens are then scored jointly"
+    )
+    assert text(lambda: declared(3, M.DIGITS)).startswith("an answer is not 3 tokens, as declared\n")
+    for wrong in (0, True, 1.0, "1"):
+        assert text(lambda wrong=wrong: declared(wrong)) == (
+            "answer_tokens is no number of tokens\n"
+            f"  got:      {wrong!r}\n"
+            "  expected: a whole number from 1 on, or nothing: as many as the answers come to"
+        )
+
+
+def test_answers_without_a_tokenizer_have_no_tokens() -> None:
+    from torch import nn
+
+    assert text(lambda: Network(nn.Identity(), encode=lambda v: v["x"], answers=[0, 1], answer_tokens=1)) == (  # type: ignore[arg-type, return-value]
+        "answer_tokens= is of a language model\n"
+        "  got:      answer_tokens=, and no tokenizer\n"
+        "  expected: a tokenizer and a template= with it\n"
+        "  do:       leave answer_tokens= out: without a tokenizer every answer is one logit"
+    )

@@ -159,3 +159,13 @@ def test_a_folder_that_cannot_be_read(tmp_path: Path) -> None:
         "  expected: a model and a tokenizer as save_pretrained writes them, of this or an earlier transformers",
         "  do:       load it with transformers alone to see all that it says, and give it as Network(model, tokenizer)",
     ]
+
+
+def test_code_of_a_repository_is_never_run() -> None:
+    assert refused("nobody/nothing", trust_remote_code=True) == [
+        "code of a repository's own is never run",
+        "  where:    nobody/nothing",
+        "  got:      trust_remote_code=True",
+        "  expected: a model that transformers itself has the code of",
+        "  do:       read that code, load the model yourself, and hand it over: Network(model, tokenizer, ...)",
+    ]

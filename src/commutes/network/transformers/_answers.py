@@ -15,13 +15,14 @@ Spelt = str | int | Sequence[int]
 """An answer as a text, or as the id of one token or of several."""
 
 
-def answer_tokens(
+def tokens_of(
     answers: Mapping[Any, Spelt] | Sequence[Hashable],
     template: Template,
     tokenizer: Any,
     *,
     mask: str | None,
     vocabulary: int,
+    declared: int | None = None,
 ) -> dict[Hashable, Ids]:
     """Token ids of every output value, equally many for each.
 
@@ -34,11 +35,18 @@ def answer_tokens(
         tokenizer: A fast tokenizer.
         mask: The mask's text, for a model that answers in place of it.
         vocabulary: Tokens that the model can answer.
+        declared: How many each has; as many as they come to by default.
 
     Raises:
         NetworkError: A text that is no tokens of its own, an id that the model does not have, answers of different
-            length or without their blank, two answers alike.
+            length, of another than declared or without their blank, two answers alike.
     """
+    if declared is not None and (type(declared) is not int or declared < 1):
+        raise NetworkError(
+            "answer_tokens is no number of tokens",
+            got=repr(declared),
+            expected="a whole number from 1 on, or nothing: as many as the answers come to",
+        )
     given = _by_value(answers)
     found: dict[Hashable, Ids] = {}
     for value, said in given.items():
@@ -53,7 +61,21 @@ def answer_tokens(
     _check_lengths(found, given, tokenizer)
     if mask is None:
         _check_blanks(found, given, template, tokenizer)
+    if declared is not None:
+        _check_declared(found, declared, tokenizer)
     return found
+
+
+def _check_declared(found: Mapping[Hashable, Ids], declared: int, tokenizer: Any) -> None:
+    value, tokens = next(iter(found.items()), (None, ()))
+    if tokens and len(tokens) != declared:
+        raise NetworkError(
+            f"an answer is not {_number(declared)} token{'' if declared == 1 else 's'}, as declared",
+            where=f"answer {value!r}",
+            got=f"{len(tokens)}: {_said(tokenizer, *tokens)}",
+            expected=f"answer_tokens={declared}",
+            fix=f"answer with other words, or declare {len(tokens)}: all tokens are then scored jointly",
+        )
 
 
 def _check_own(

@@ -13,7 +13,7 @@ from torch import nn
 from commutes.errors import NetworkError, SiteError
 from commutes.network._site import Place, Position
 from commutes.network.transformers._anatomy import PROBE, Anatomy, anatomy, is_sequence
-from commutes.network.transformers._answers import Ids, Spelt, answer_tokens, spelt
+from commutes.network.transformers._answers import Ids, Spelt, spelt, tokens_of
 from commutes.network.transformers._chat import Chat, chat_template
 from commutes.network.transformers._continuation import Continuation
 from commutes.network.transformers._joins import Joins
@@ -167,7 +167,12 @@ class Language:
 
 
 def language(
-    model: nn.Module, tokenizer: Any, *, template: str | Chat | None, answers: Answers | None
+    model: nn.Module,
+    tokenizer: Any,
+    *,
+    template: str | Chat | None,
+    answers: Answers | None,
+    answer_tokens: int | None = None,
 ) -> Language:
     """A Hugging Face model and its fast tokenizer, read through a template.
 
@@ -197,7 +202,7 @@ def language(
             length=str(words).count(masked),
         )
     prompt.check()
-    tokens = answer_tokens(answers, words, tokenizer, mask=masked, vocabulary=rows)
+    tokens = tokens_of(answers, words, tokenizer, mask=masked, vocabulary=rows, declared=answer_tokens)
     length = max(map(len, tokens.values()), default=prompt.length)
     if masked is not None and length != prompt.length:
         raise NetworkError(
