@@ -13,6 +13,7 @@ from commutes.errors import DataError
 from commutes.robustness._case import ALPHA, Case, Outcome, said
 from commutes.robustness._controls import controls
 from commutes.robustness._refits import NoMapError, Refit, refits
+from commutes.robustness._worst import weakest
 from commutes.stats import Answer, Rate, gap, gate, rate, show
 
 # Fewer admissible control functions than this say nothing about what a random function would reach.
@@ -97,7 +98,7 @@ def control_tasks(case: Case) -> Outcome:
             for r in found
         )
 
-    answer = _weakest(answers)
+    answer = weakest(answers)
     reason = "; ".join(reasons) if answer is Answer.VACUOUS else None
     return Outcome(
         answer,
@@ -164,8 +165,3 @@ def _own_rate(pairs: Counterfactuals, hits: np.ndarray, variable: Variable, alph
             rows = pairs.swap == i
             return rate(hits[rows], pairs.members[rows], census=pairs.complete, alpha=alpha)
     raise AssertionError("the control's pairs swap what the claim's pairs swap")
-
-
-def _weakest(answers: list[Answer]) -> Answer:
-    order = [Answer.REFUTED, Answer.VACUOUS, Answer.INCONCLUSIVE, Answer.SUPPORTED]
-    return min(answers, key=order.index)

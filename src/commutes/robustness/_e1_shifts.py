@@ -9,12 +9,11 @@ from commutes.algorithm import Finite
 from commutes.robustness._case import ALPHA, Case, Outcome, pairs_needed
 from commutes.robustness._rungs import rungs_of
 from commutes.robustness._travel import Travelled, travelled
+from commutes.robustness._worst import weakness
 from commutes.stats import Answer, show
 
 # Fewer shifts than this are no reason to believe in a next one.
 LEAST = 2
-
-_WEAKEST = (Answer.REFUTED, Answer.VACUOUS, Answer.INCONCLUSIVE, Answer.SUPPORTED)
 
 
 def shifts(case: Case) -> Outcome:
@@ -39,7 +38,7 @@ def shifts(case: Case) -> Outcome:
     counted = [one for one in found if one.counts]
     share = _share(counted)
     answers = {one.name: one.answer(ALPHA, share) for one in counted}
-    answer = min((a for a, _ in answers.values()), key=_WEAKEST.index, default=Answer.VACUOUS)
+    answer = min((a for a, _ in answers.values()), key=weakness, default=Answer.VACUOUS)
     deciding = [one for one in counted if answers[one.name][0] is answer]
     worst = min(deciding, key=lambda one: one.lower, default=None)
     reason = None

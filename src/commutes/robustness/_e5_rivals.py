@@ -13,6 +13,7 @@ from commutes.robustness._case import ALPHA, Case, Outcome, pairs_needed, said
 from commutes.robustness._refits import NoMapError, Refit, refits
 from commutes.robustness._rival_contenders import Expectation, Field, bets_of, field_of, placed
 from commutes.robustness._rival_relations import entailed_by
+from commutes.robustness._worst import weakness
 from commutes.stats import Answer, Interval, gate, show, weighted_gap, weighted_share
 
 
@@ -78,7 +79,7 @@ def _judged(case: Case, field: Field, found: Sequence[Refit]) -> Outcome:
     tried = [_tried(case, c.expects, refit) for c, refit in zip(field.contenders, found, strict=True)]
     gaps = [_gap(case, claim, rival) for rival in tried]
     answers = [gate(gap, least, side=">") for gap in gaps]
-    nearest = min(range(len(gaps)), key=lambda i: (_ORDER.index(answers[i]), gaps[i].lower))
+    nearest = min(range(len(gaps)), key=lambda i: (weakness(answers[i]), gaps[i].lower))
     answer = answers[nearest]
     untold = [name for name, apart in field.apart.items() if apart.open]
     if answer is Answer.SUPPORTED and untold:
@@ -107,9 +108,6 @@ def _judged(case: Case, field: Field, found: Sequence[Refit]) -> Outcome:
         forward_passes=sum(r.forward_passes + len(r.test) + len(r.seen_hits) for r in found),
         refuted_at=refuted_at,
     )
-
-
-_ORDER = [Answer.REFUTED, Answer.INCONCLUSIVE, Answer.SUPPORTED]
 
 
 def _tried(case: Case, expects: Expectation, refit: Refit) -> _Tried:

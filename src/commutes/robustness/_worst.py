@@ -75,14 +75,19 @@ def highest(parts: Sequence[Part], alpha: float = ALPHA) -> Worst:
     return Worst(parts[which].name, own[which], lower, upper, len(parts))
 
 
+def weakness(answer: Answer) -> int:
+    """Its place among answers: a refutation counts before all else, and what could not be tested is no success."""
+    order = [Answer.REFUTED, Answer.NOT_RUN, Answer.VACUOUS, Answer.INCONCLUSIVE, Answer.SUPPORTED]
+    return order.index(answer)
+
+
 def weakest(answers: Iterable[Answer]) -> Answer:
-    """A refutation counts before all else, and what could not be tested is no success.
+    """The first of them by `weakness`.
 
     >>> weakest([Answer.SUPPORTED, Answer.INCONCLUSIVE, Answer.VACUOUS])
     <Answer.VACUOUS: 'vacuous'>
     """
-    order = [Answer.REFUTED, Answer.NOT_RUN, Answer.VACUOUS, Answer.INCONCLUSIVE, Answer.SUPPORTED]
-    return min(answers, key=order.index)
+    return min(answers, key=weakness)
 
 
 def of_all(parts: Sequence[T], gated: Callable[[T, float], Answer], alpha: float = ALPHA) -> Answer:
