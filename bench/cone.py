@@ -10,7 +10,7 @@ candidates        the loss is over ten candidate answers; pyvene: logits_to_keep
 python bench/cone.py                 the tables
 python bench/cone.py --json          the same as JSON
 python bench/cone.py --write         and docs/cone.json, each part with the hash of its code
-python bench/cone.py --only steps    one part: steps, cache, floor, scaling
+python bench/cone.py --only steps    one part: steps, kernels, cache, floor, scaling
 """
 
 from __future__ import annotations
@@ -24,6 +24,7 @@ import time
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 from typing import Any
+from unittest.mock import patch
 
 os.environ.setdefault("OMP_NUM_THREADS", "1")
 
@@ -186,6 +187,34 @@ def steps(repeats: int, places: Sequence[str]) -> list[dict[str, Any]]:
     return rows
 
 
+def kernels(repeats: int, places: Sequence[str]) -> list[dict[str, Any]]:
+    """The same steps with the engine's products and with torch's own."""
+    network = gpt2()
+    rows = []
+    for place in places:
+        layers = list(range(12)) if place == "sweep" else [int(place)]
+        alignments = claims(network, layers)
+        pairs = pairs_for(alignments, PAIRS)
+        all_words, some = (Step(alignments, pairs, objective) for objective in ("vocabulary", "answers"))
+
+        def plain(step: Step) -> None:
+            with patch.object(torch.backends.mkldnn, "is_available", lambda: False):
+                step()
+
+        found = milliseconds(
+            {
+                "ours": all_words,
+                "ours, candidates": some,
+                "ours, torch's products": lambda step=all_words: plain(step),
+                "ours, candidates, torch's products": lambda step=some: plain(step),
+            },
+            repeats if len(layers) == 1 else max(1, repeats // 3),
+        )
+        rows.append({"layers": place} | {name: round(ms, 2) for name, ms in found.items()})
+        print(rows[-1], file=sys.stderr, flush=True)
+    return rows
+
+
 def cache(made: Sequence[dict[str, Any]]) -> list[dict[str, Any]]:
     """What preparing costs, and the ratios over a whole fit with it."""
     network = gpt2()
@@ -338,7 +367,7 @@ def main() -> None:
     asked.add_argument("--write", action="store_true")
     asked.add_argument("--repeats", type=int, default=15)
     asked.add_argument("--at", nargs="+", default=[*map(str, LAYERS), "sweep"])
-    asked.add_argument("--only", choices=["steps", "cache", "floor", "scaling"])
+    asked.add_argument("--only", choices=["steps", "kernels", "cache", "floor", "scaling"])
     chosen = asked.parse_args()
     torch.set_num_threads(1)
     stored = json.loads(STORED.read_text(encoding="utf-8")) if STORED.exists() else {}
@@ -352,6 +381,7 @@ def main() -> None:
 
     parts: dict[str, Callable[[], dict[str, Any]]] = {
         "steps": lambda: {"rows": steps(chosen.repeats, chosen.at)},
+        "kernels": lambda: {"rows": kernels(chosen.repeats, chosen.at)},
         "cache": lambda: {"rows": cache(timed_steps())},
         "floor": lambda: floor(chosen.repeats, timed_steps()),
         "scaling": lambda: {"rows": scaling(chosen.repeats)},

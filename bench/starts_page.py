@@ -95,6 +95,13 @@ def part(result: Mapping[str, Any]) -> list[str]:
             "the pairs whose answer must change alone, among which a map that swaps too much gets the most right.",
             "",
         ]
+    if "added" in result:
+        later = result["added"]
+        lines += [
+            f"k = {' and '.join(f'{k}' for k in later['k'])} came later, by the code of {later['code'][:16]} "
+            f"({later['seconds']:,} s).",
+            "",
+        ]
     if any(count < most(rows) for count in networks_of(rows)):
         lines += [
             "A form with fewer networks was refused on the others, because the subspaces of the variables overlap; its "
@@ -284,15 +291,17 @@ def verdict(result: Mapping[str, Any]) -> list[str]:
 
 def choice(rows: Sequence[Row]) -> list[str]:
     """Whether to choose by all cells or by the pairs whose answer must change, where both were tried."""
-    if not all(EFFECTIVE in row for row in rows):
+    rows = [row for row in rows if EFFECTIVE in row]
+    if not rows:
         return []
     ends = []
     for by in ("calibration", EFFECTIVE, "final"):
         chosen = [row for row in with_chosen(rows, by) if row["start"] == CHOSEN]
         ends.append(show(float(np.mean([row["final"] for row in chosen]))))
     return [
-        f"- *what to choose by*: chosen by the mean over cells fits end at {ends[0]}, by the pairs whose answer must "
-        f"change alone at {ends[1]}; the best closed form of each claim, seen from the end, at {ends[2]}."
+        f"- *what to choose by*, k = {' and '.join(str(k) for k in sorted({row['k'] for row in rows}))}: chosen by the "
+        f"mean over cells fits end at {ends[0]}, by the pairs whose answer must change alone at {ends[1]}; the best "
+        f"closed form of each claim, seen from the end, at {ends[2]}."
     ]
 
 
