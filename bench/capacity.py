@@ -5,7 +5,7 @@ hidden layer, in four of its eight dimensions, and fitted on all pairs of the ei
 in-sample, on purpose, as it is capacity that is asked about. Beside each accuracy stands what the same fit reaches on
 five untrained networks, and what check A5 says of it.
 
-python bench/capacity.py --out docs/capacity.json
+python bench/capacity.py --networks 5 --out docs/capacity.json
 python bench/capacity.py --networks 1 --family rotation       a part, printed
 python bench/capacity.py --page --out docs/capacity.json      the table of docs/fitting.md again, printed
 """
@@ -133,9 +133,8 @@ def main() -> None:
                 rows.append(row(network, seed, name, algorithm, family))
                 say(rows[-1])
     result = {"settings": asdict(SETTINGS), "rows": rows}
-    result |= provenance(
-        "python bench/capacity.py --out docs/capacity.json", code, time.perf_counter() - begin
-    )
+    command = f"python bench/capacity.py --networks {chosen.networks} --out docs/capacity.json"
+    result |= provenance(command, code, time.perf_counter() - begin)
     if chosen.out is None:
         print(dumped(result))
     else:
