@@ -32,7 +32,8 @@ PARTS = {
     "compiled": (
         "Compiled programs",
         "Programs compiled into rotated transformers, variables at their true homes: an IIA of 1 is there to be found. "
-        "Only variables of which every closed form exists. A network's value is the mean over its variables.",
+        "Only variables of which every closed form exists; layers of 17 to 52 numbers, so that k = 32 does not fit "
+        "into all. A network's value is the mean over its variables.",
     ),
 }
 RANDOM, BEFORE, CHOSEN = "random", "random, not orthonormal", "chosen"

@@ -15,6 +15,7 @@ from commutes.engine import BUDGET, Prepared, _prepare, logits_together, prepare
 from commutes.engine._kept import Kept
 from commutes.engine._store import Store, bytes_of_tree, rows_of
 from commutes.errors import EngineError
+from tests.network.transformers import models as M
 
 from . import cones as C
 
@@ -208,3 +209,43 @@ def test_lanes_share_what_is_captured_again(monkeypatch: pytest.MonkeyPatch) -> 
     runs.clear()
     assert gap(logits(prepared), expected) < SAME
     assert runs == [1] * N
+
+
+def test_what_names_no_input_or_site_is_refused() -> None:
+    network = C.network("llama")
+    site = C.site(network, "block_output", 1, "last")
+    for more, what in (
+        ({"bases": np.array([], int)}, "bases= names no input of these"),
+        ({"bases": np.array([3, -1])}, "bases= names no input of these"),
+        ({"bases": np.array([3, N])}, "bases= names no input of these"),
+        ({"sources": np.array([[3, N]])}, "sources= names no input of these"),
+        ({"sources": np.array([[3, -2]])}, "sources= names no input of these"),
+    ):
+        with pytest.raises(EngineError, match=what):
+            prepare_all(network, inputs(), [[site]], **more)
+    for alternatives in ([], [[site], []]):
+        with pytest.raises(EngineError, match="there is no site to edit"):
+            prepare_all(network, inputs(), alternatives)
+    for sources in ([], [[-1, -1]]):
+        (prepared,) = prepare_all(network, inputs(), [[site]], sources=np.array(sources, int))
+        assert prepared.batch(torch.tensor([1]), torch.tensor([[-1]])).sources[0].shape == (1, 1, 1, 16)
+    with pytest.raises(EngineError, match="there are no pairs to run"):
+        prepared.batch(torch.zeros(0, dtype=torch.long), torch.zeros(0, 1, dtype=torch.long))
+
+
+def test_autocast_is_another_way_through_the_model() -> None:
+    network = Network(
+        M.model("llama", dtype=torch.float32),
+        M.fitting_tokenizer("llama"),
+        template=M.prompt("llama"),
+        answers=M.DIGITS,
+    )
+    expected = logits(ready(network))
+    with torch.autocast("cpu", torch.bfloat16):
+        under = ready(network)
+        assert all(one.cone is not None for one in under)
+        rough = logits(under)
+    assert 1e-6 < gap(rough, expected) < 0.5
+    again = ready(network)
+    assert all(one.cone is not None for one in again)
+    assert gap(logits(again), expected) == 0

@@ -5,12 +5,14 @@ from __future__ import annotations
 import pytest
 import torch
 from torch import nn
-from torch.func import vmap
+from torch.func import functional_call, grad, jvp, vmap
 from transformers.pytorch_utils import Conv1D
 
 from commutes.engine import _products as P
 from commutes.engine._prefix import Prefix
 
+# torch says this of parts of its own.
+JIT = pytest.mark.filterwarnings("ignore:`torch.jit:DeprecationWarning")
 KINDS = ("bias", "no bias", "Conv1D")
 
 
@@ -163,6 +165,71 @@ def test_few_sizes_cover_all_rows_and_little_more(rows: int):
 
 def test_small_matrices_are_left_alone():
     assert P.linear_modules(nn.Sequential(nn.Linear(127, 128), nn.Linear(128, 128)))[0].in_features == 128
+
+
+@pytest.mark.usefixtures("any_size")
+@pytest.mark.parametrize("kind", KINDS)
+def test_what_is_returned_may_be_written_into(kind: str):
+    module = linear(kind)
+    x = numbers(3, 4, 40).requires_grad_()
+
+    def written(out: torch.Tensor) -> torch.Tensor:
+        out.clamp_(-0.5, 0.5)
+        out[:, 0] += 1
+        out *= 2
+        return torch.autograd.grad(out.square().sum(), x)[0]
+
+    expected = written(module(x) + 0)
+    with P.fast_products(module):
+        assert torch.allclose(written(module(x)), expected, atol=1e-4)
+
+
+@JIT
+@pytest.mark.usefixtures("any_size")
+def test_modules_that_transform_their_parts_do_so_with_torchs(calls: list[torch.Size]):
+    module = linear("bias")
+    x, weights = numbers(9, 40), numbers(3, 50, 40, seed=3)
+
+    def several(weight: torch.Tensor) -> torch.Tensor:
+        return functional_call(module, {"weight": weight}, (x,))
+
+    def slope(weight: torch.Tensor) -> torch.Tensor:
+        return several(weight).square().sum()
+
+    tasks = (
+        lambda: vmap(several)(weights),
+        lambda: grad(slope)(weights[0]),
+        lambda: jvp(module, (x,), (x,))[1],
+    )
+    for task in tasks:
+        expected = task()
+        with P.fast_products(module):
+            assert torch.equal(task(), expected)
+    assert not calls
+
+
+@JIT
+@pytest.mark.usefixtures("any_size")
+def test_what_is_compiled_keeps_its_forward():
+    whole = nn.Sequential(nn.Linear(2, 2), nn.Sequential(nn.Linear(2, 2)), nn.Linear(2, 2))
+    whole[1].compile()
+    assert P.linear_modules(whole) == (whole[0], whole[2])
+    wrapped = nn.Sequential(whole[0], torch.compile(whole[2]))
+    assert P.linear_modules(wrapped) == (whole[0],)
+
+
+@pytest.mark.usefixtures("any_size")
+def test_torchs_switch_and_torchs_errors_are_torchs(calls: list[torch.Size]):
+    module = linear("bias")
+    torch.backends.mkldnn.set_flags(False)
+    try:
+        with P.fast_products(module):
+            module(numbers(9, 40))
+    finally:
+        torch.backends.mkldnn.set_flags(True)
+    assert not calls
+    with P.fast_products(module), pytest.raises(RuntimeError, match="shapes cannot be multiplied"):
+        module(numbers(9, 41))
 
 
 @pytest.mark.parametrize("length", [1, 3])

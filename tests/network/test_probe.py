@@ -9,6 +9,7 @@ from torch import nn
 
 from commutes.errors import NetworkError
 from commutes.network import ModuleCall, Network
+from commutes.network._probe import check_mode
 
 
 class Zoo(nn.Module):
@@ -147,3 +148,17 @@ def test_probing_does_not_change_running_statistics() -> None:
     _network(module).probe(VALUES)
     assert torch.equal(module[0].running_mean, before)
     assert int(module[0].num_batches_tracked) == 0
+
+
+def test_weights_that_were_made_in_inference_mode_are_refused() -> None:
+    with torch.inference_mode():
+        module = nn.Sequential(nn.Linear(2, 2))
+    with pytest.raises(NetworkError) as caught:
+        check_mode(dict(module.named_modules()))
+    assert str(caught.value) == (
+        "the network's weights were made in inference mode\n"
+        "  where:    0\n"
+        "  got:      tensors of which torch keeps nothing that a gradient needs\n"
+        "  expected: weights that were made or loaded outside torch.inference_mode()\n"
+        "  do:       load the model outside of it; for runs without gradients torch.no_grad() is enough"
+    )

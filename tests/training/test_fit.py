@@ -563,3 +563,14 @@ def test_a_family_that_is_not_fitted_is_refused_before_the_work(case):
     said = message(FitError, lambda: fit(claim, case.parts[0], seed=0))
     assert "maps of this family are not found by descent" in said
     assert "alignment.with_maps" in said
+
+
+def test_a_fit_in_inference_mode_is_refused(case):
+    with torch.inference_mode():
+        said = message(FitError, lambda: quick(case))
+    assert said == (
+        "a fit needs gradients\n"
+        "  got:      a call inside torch.inference_mode(), where there are none\n"
+        "  expected: gradients of the maps; the network's weights have none anyway\n"
+        "  do:       fit outside of it"
+    )

@@ -45,16 +45,18 @@ def cone_certificate(network: Network, inputs: Inputs) -> Certificate:
 
 
 def _kind(network: Network, inputs: Inputs) -> tuple[object, ...]:
-    """Padding, windows and one kernel for attention or another take other ways through the same model."""
+    """Padding, windows, autocast and one kernel for attention or another take other ways through the same model."""
     mask = inputs.kwargs["attention_mask"]
     config: Any = network.module.config
     dtype = next(network.module.parameters()).dtype
+    device = mask.device.type
     return (
         bool((mask == 0).any()),
         mask.shape[1],
         getattr(config, "_attn_implementation", None),
         dtype,
         network.module.training,
+        torch.is_autocast_enabled(device) and torch.get_autocast_dtype(device),
     )
 
 
@@ -129,7 +131,7 @@ def _certified(network: Network, inputs: Inputs) -> Certificate:
                 # That says nothing about the model.
                 raise
             # Whatever a model does that no decoder does, the whole run is still right.
-            reason = " ".join([f"{type(error).__name__}:", *str(error).strip().splitlines()[:1]])
+            reason = ": ".join([type(error).__name__, *str(error).strip().splitlines()[:1]])
         if reason:
             return Certificate(False, reason)
     return Certificate(True, "runs from the first edited block and position equal whole runs")

@@ -38,8 +38,9 @@ class Prefix(NamedTuple):
     def before(self, side: int, length: int, new: torch.Tensor) -> torch.Tensor:
         """The keys (0) or values (1) of the prefix, and the new ones behind them."""
         kept = self.kept[side]
-        # What `cat` would promote is no cone's: base and edited runs of one model agree in what they compute with.
-        assert kept.dtype == new.dtype
+        if kept.dtype != new.dtype:
+            # Under autocast a model may compute its keys in one type and its values in another.
+            return torch.cat([kept[:, :, :length][self.rows].to(new.device), new], dim=-2)
         heads, width = kept.shape[1], kept.shape[3]
         whole = kept.new_empty(len(self.rows), heads, length + new.shape[-2], width)
         torch.index_select(kept[:, :, :length], 0, self.rows, out=whole[:, :, :length])

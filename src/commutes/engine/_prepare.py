@@ -17,6 +17,7 @@ from commutes.engine._padding import check_padding
 from commutes.engine._prepared import Cone, Prepared, check_finite
 from commutes.engine._resume import resume_block, shared_block
 from commutes.engine._store import Run, Store, store
+from commutes.errors import EngineError
 from commutes.network import Inputs, Moment, Network, Place, Site, address, state_of
 
 # Bytes that cached activations may take, unless the caller says otherwise; beyond it they are recomputed.
@@ -71,6 +72,13 @@ def prepare_all(
         EngineError: The clean run of an input gives NaN or infinity at a site.
     """
     network.check_mode()
+    if not alternatives or not all(alternatives):
+        raise EngineError(
+            "there is no site to edit",
+            where=network.name,
+            got="no sites" if not alternatives else "an alignment without sites",
+            expected="one site at least",
+        )
     state = state_of(network.module)
     inputs = network.encode(values)
     every = list(dict.fromkeys(site for sites in alternatives for site in sites))
@@ -78,7 +86,7 @@ def prepare_all(
     # Before anything is captured: errors then name an example by its place among all inputs.
     positions = {site: _positions(layout, inputs) for site, layout in plan.items()}
     check_padding(network, inputs)
-    roles = [_role(rows, inputs.n) for rows in (bases, sources)]
+    roles = [_role(rows, inputs.n, name) for rows, name in ((bases, "bases"), (sources, "sources"))]
     room = budget // _COMING_AND_GOING
     kept = _sources(network, inputs, plan, roles[1], budget, room)
     budget -= kept.taken
@@ -142,8 +150,19 @@ def _at_once(
     return runs_within(room, usual, lambda: captured(network, one, plan, source=True))
 
 
-def _role(rows: np.ndarray | None, n: int) -> torch.Tensor:
-    return torch.arange(n) if rows is None else torch.from_numpy(np.unique(rows[rows >= 0]))
+def _role(rows: np.ndarray | None, n: int, name: str) -> torch.Tensor:
+    if rows is None:
+        return torch.arange(n)
+    found = np.unique(np.asarray(rows))
+    wrong = found[(found >= n) | (found < (0 if name == "bases" else -1))]
+    if len(wrong) or (name == "bases" and not len(found)):
+        raise EngineError(
+            f"{name}= names no input of these",
+            got=f"{wrong[0]}" if len(wrong) else "none",
+            expected=f"numbers from 0 to {n - 1}" + ("" if name == "bases" else ", and -1 for no source"),
+            fix=f"leave {name}= out: all inputs are then prepared for it",
+        )
+    return torch.from_numpy(found[found >= 0])
 
 
 def _with_cones(prepared: Sequence[Prepared], bases: torch.Tensor, budget: int, room: int) -> list[Prepared]:

@@ -77,6 +77,12 @@ class Prepared:
         found = "whole runs" if self.block is None else f"resumed behind {blocks[self.block]}"
         return f"{found}; no cone: {self.refused}" if self.refused else found
 
+    @property
+    def asked(self) -> int:
+        """Bytes of clean states that a pair takes when it is run, beside what is kept."""
+        bases = 0 if self.cone is None else self.cone.kept.states.asked
+        return bases + self.sources.asked
+
     def batch(self, base: torch.Tensor, source: torch.Tensor) -> Batch:
         """The tensors of pairs.
 
@@ -95,6 +101,13 @@ class Prepared:
                 expected="bases (n,), sources (n, slots)",
                 fix="give every base its own row of sources: nothing is broadcast",
             )
+        if not source.numel():
+            raise EngineError(
+                "there are no pairs to run",
+                got=f"sources {tuple(source.shape)}",
+                expected="one pair at least, with one source at least (-1 for none)",
+            )
+        base, source = base.to(self.network.device), source.to(self.network.device)
         whole = self.cone is None
         if self.cone is not None:
             # The first position that is run was found among the announced bases: another may be edited before it.
@@ -113,7 +126,7 @@ class Prepared:
         _announced(source, (source < 0) | self.sources.knows(source), "source")
         # A slot that takes nothing needs some state all the same: where the base's is not known any is as good.
         rows = torch.where(source < 0, base.unsqueeze(1), source)
-        rows = torch.where(self.sources.knows(rows), rows, self.sources.first.to(rows.device))
+        rows = torch.where(self.sources.knows(rows), rows, self.sources.first)
         found, where = self.sources.of(rows)
         return [found[site][where] for site in self.plan]
 
@@ -133,7 +146,8 @@ class Prepared:
             featurizers: One map per site, in the order of `plan`.
             masks: One (n, slots, k) table per site: which coordinate comes from which source.
             weights: Parameters to run with instead of the module's own; the sources' states stay as they are. With
-                others than its own a causal decoder runs whole.
+                others than its own, or with its own where a gradient of them is asked, a causal decoder runs whole. A
+                gradient of weights that are not given here there is none in a cone.
             columns: Of the logits; all by default.
 
         Raises:

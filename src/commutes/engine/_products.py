@@ -14,6 +14,8 @@ from typing import Any
 
 import torch
 from torch import nn
+from torch._C._functorch import is_functorch_wrapped_tensor  # pyright: ignore[reportMissingImports]
+from torch.autograd import forward_ad
 from torch.nn.functional import pad
 
 from commutes.engine._patched import patched
@@ -35,17 +37,28 @@ def fast_products(module: nn.Module) -> AbstractContextManager[None]:
 
     Those that a caller has given another forward keep it.
     """
-    found = linear_modules(module) if torch.backends.mkldnn.is_available() else ()
+    there = torch.backends.mkldnn.is_available() and torch.backends.mkldnn.enabled
+    found = linear_modules(module) if there else ()
     return patched([(part, multiplied(part)) for part in found if "forward" not in part.__dict__])
 
 
 def linear_modules(module: nn.Module) -> tuple[nn.Module, ...]:
-    """Those inside, other than by subclasses, that multiply what they are given with one large matrix."""
+    """Those inside, other than by subclasses, that multiply what they are given with one large matrix.
+
+    Inside what is compiled they stay as they are: another forward would have it compiled anew at every run.
+    """
     # No module is of a class that was never imported.
     transformers: Any = sys.modules.get("transformers.pytorch_utils")
     kinds = (nn.Linear,) if transformers is None else (nn.Linear, transformers.Conv1D)
-    found: list[Any] = [part for part in module.modules() if type(part) in kinds]
+    found: list[Any] = [part for part in _uncompiled(module) if type(part) in kinds]
     return tuple(part for part in found if _plain(part.weight) and part.weight.numel() >= _SMALL)
+
+
+def _uncompiled(module: nn.Module) -> Iterator[nn.Module]:
+    if module._compiled_call_impl is None and type(module).__name__ != "OptimizedModule":
+        yield module
+        for child in module.children():
+            yield from _uncompiled(child)
 
 
 def multiplied(module: nn.Module) -> Callable[[torch.Tensor], torch.Tensor]:
@@ -56,7 +69,7 @@ def multiplied(module: nn.Module) -> Callable[[torch.Tensor], torch.Tensor]:
     def forward(x: torch.Tensor) -> torch.Tensor:
         weight: Any = module.weight
         bias: Any = module.bias
-        if not _pays(x, weight, bias):
+        if not _pays(x, weight, bias, transposed=transposed):
             return own(x)
         found: Any = _Product.apply(x, weight.detach().T if transposed else weight.detach(), bias)
         return found
@@ -69,12 +82,16 @@ def _plain(tensor: Any) -> bool:
     return type(tensor) in kinds and tensor.device.type == "cpu" and tensor.dtype is torch.float32
 
 
-def _pays(x: torch.Tensor, weight: torch.Tensor, bias: torch.Tensor | None) -> bool:
+def _pays(x: torch.Tensor, weight: torch.Tensor, bias: torch.Tensor | None, *, transposed: bool) -> bool:
     learnt = weight.requires_grad or (bias is not None and bias.requires_grad)
     return (
         not (learnt and torch.is_grad_enabled())
+        # Modules that transform their own parts, by other weights or along with their derivatives, do so with torch's.
+        and not is_functorch_wrapped_tensor(weight)
+        and forward_ad._current_level < 0
         and _plain(x)
         and _plain(weight)
+        and x.shape[-1] == weight.shape[0 if transposed else 1]
         and x.numel() >= _FEW * x.shape[-1]
         and x.numel() // x.shape[-1] * weight.numel() >= _PAYS
         and weight.is_contiguous()
@@ -88,7 +105,9 @@ class _Product(torch.autograd.Function):
     @staticmethod
     def forward(x: torch.Tensor, weight: torch.Tensor, bias: torch.Tensor | None) -> torch.Tensor:
         rows = x.reshape(-1, x.shape[-1])
-        found = rows.new_empty(len(rows), len(weight))
+        # No view is returned: modules may write into it.
+        whole = x.new_empty(*x.shape[:-1], len(weight))
+        found = whole.view(-1, len(weight))
         for begin, size in _pieces(len(rows)):
             part = rows[begin : begin + size]
             filled = pad(part, (0, 0, 0, size - len(part)))
@@ -99,7 +118,7 @@ class _Product(torch.autograd.Function):
                     filled, weight[own], None if bias is None else bias[own], "none", [], ""
                 )
                 found[begin : begin + size, own] = piece[: len(part)]
-        return found.reshape(*x.shape[:-1], len(weight))
+        return whole
 
     @staticmethod
     def setup_context(ctx: Any, inputs: tuple[Any, ...], output: torch.Tensor) -> None:

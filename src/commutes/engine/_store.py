@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
-from functools import lru_cache
 from typing import Any
 
 import torch
@@ -79,7 +78,7 @@ class Store:
     @property
     def last(self) -> torch.Tensor:
         """The announced input that would be the last to be kept.  # shape: (1,)"""
-        return (self.slots == self.announced - 1).nonzero().flatten()
+        return (self.slots == max(self.announced, 1) - 1).nonzero().flatten()
 
 
 def store(
@@ -160,8 +159,14 @@ def bytes_of_tree(tree: Any) -> int:
 
 
 def _latest(run: Run) -> Run:
-    @lru_cache(maxsize=1)
-    def found(rows: tuple[int, ...]) -> Any:
-        return run(torch.tensor(rows))
+    last: dict[tuple[int, ...], Any] = {}
 
-    return lambda rows: found(tuple(rows.tolist()))
+    def found(rows: torch.Tensor) -> Any:
+        key = tuple(rows.tolist())
+        if key not in last:
+            # Let go before the next is made: the two are never there together.
+            last.clear()
+            last[key] = run(rows)
+        return last[key]
+
+    return found

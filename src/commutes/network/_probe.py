@@ -45,8 +45,16 @@ def probe(
 
 
 def check_mode(modules: Mapping[str, nn.Module]) -> None:
-    """Refuse a module whose answers are random, or that mixes the examples of a batch."""
+    """Refuse a module whose answers are random, that mixes the examples of a batch, or that has no gradients."""
     for path, module in modules.items():
+        if any(p.is_inference() for p in module.parameters(recurse=False)):
+            raise NetworkError(
+                "the network's weights were made in inference mode",
+                where=path or "the module itself",
+                got="tensors of which torch keeps nothing that a gradient needs",
+                expected="weights that were made or loaded outside torch.inference_mode()",
+                fix="load the model outside of it; for runs without gradients torch.no_grad() is enough",
+            )
         if module.training and _is_random(module):
             raise NetworkError(
                 "the network is in training mode",

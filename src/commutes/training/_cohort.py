@@ -153,9 +153,8 @@ class Cohort:
             columns = self.members[claim].columns
             key = None if columns is None else tuple(columns.tolist())
             alike.setdefault(key, []).append((unit, claim))
-        cones = [self.members[c].prepared.cone for c in self.row_bytes]
-        # Base states that are not kept are there once for all lanes of a forward.
-        shared = max((cone.kept.states.asked for cone in cones if cone is not None), default=0)
+        # Clean states that are not kept are there once for all lanes of a forward.
+        shared = max((self.members[c].prepared.asked for c in self.row_bytes), default=0)
         for units in alike.values():
             yield from pieces(units, self.row_bytes, rows, self.budget, shared=shared)
 

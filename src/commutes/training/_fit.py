@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import torch
 
 from commutes.alignment import Alignment
 from commutes.counterfactuals import Counterfactuals, pairs_hash
@@ -151,6 +152,13 @@ def fit_many(
         FitError: Nothing to learn, settings out of range, or the device is out of memory.
         ArtefactError: The checkpoint is of other fits.
     """
+    if torch.is_inference_mode_enabled():
+        raise FitError(
+            "a fit needs gradients",
+            got="a call inside torch.inference_mode(), where there are none",
+            expected="gradients of the maps; the network's weights have none anyway",
+            fix="fit outside of it",
+        )
     settings = settings or Settings()
     seeds = _seeds(seed, len(alignments))
     check_claims(alignments, trains, selects, settings)

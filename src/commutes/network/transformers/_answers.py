@@ -41,7 +41,7 @@ def tokens_of(
         NetworkError: A text that is no tokens of its own, an id that the model does not have, answers of different
             length, of another than declared or without their blank, two answers alike.
     """
-    if declared is not None and (type(declared) is not int or declared < 1):
+    if declared is not None and not (_whole(declared) and declared > 0):
         raise NetworkError(
             "answer_tokens is no number of tokens",
             got=repr(declared),
@@ -58,24 +58,29 @@ def tokens_of(
             tokens = _in_place(said, value, template, tokenizer, mask)
         _check_own(tokens, value, found, vocabulary, tokenizer)
         found[value] = tokens
+    if declared is not None:
+        _check_declared(found, declared, tokenizer)
     _check_lengths(found, given, tokenizer)
     if mask is None:
         _check_blanks(found, given, template, tokenizer)
-    if declared is not None:
-        _check_declared(found, declared, tokenizer)
     return found
 
 
 def _check_declared(found: Mapping[Hashable, Ids], declared: int, tokenizer: Any) -> None:
-    value, tokens = next(iter(found.items()), (None, ()))
-    if tokens and len(tokens) != declared:
-        raise NetworkError(
-            f"an answer is not {_number(declared)} token{'' if declared == 1 else 's'}, as declared",
-            where=f"answer {value!r}",
-            got=f"{len(tokens)}: {_said(tokenizer, *tokens)}",
-            expected=f"answer_tokens={declared}",
-            fix=f"answer with other words, or declare {len(tokens)}: all tokens are then scored jointly",
-        )
+    """Refuse the first answer that has another number of tokens than every one was said to have."""
+    value = next((value for value, tokens in found.items() if len(tokens) != declared), None)
+    if value is None:
+        return
+    lengths = {len(tokens) for tokens in found.values()}
+    raise NetworkError(
+        f"an answer is not {_number(declared)} token{'' if declared == 1 else 's'}, as declared",
+        where=f"answer {value!r}",
+        got=f"{len(found[value])}: {_said(tokenizer, *found[value])}",
+        expected=f"answer_tokens={declared}",
+        fix=f"declare {lengths.pop()}, or answer with other words"
+        if len(lengths) == 1
+        else "answer with other words, of so many tokens each",
+    )
 
 
 def _check_own(
@@ -110,7 +115,7 @@ def _by_value(answers: Mapping[Any, Spelt] | Sequence[Hashable]) -> Mapping[Any,
 
 def _given(ids: int | Sequence[int], value: Hashable, vocabulary: int) -> Ids:
     tokens = tuple(ids) if isinstance(ids, Sequence) else (ids,)
-    known = [isinstance(i, Integral) and not isinstance(i, bool) and 0 <= i < vocabulary for i in tokens]
+    known = [_whole(i) and 0 <= i < vocabulary for i in tokens]
     if not known or not all(known):
         raise NetworkError(
             "an answer is no token of the model",
@@ -231,6 +236,10 @@ def _check_blanks(
         expected=f"{_said(tokenizer, words[0][-1])} for {' ' + texts[0]!r}: with a blank each is one token",
         fix="begin every answer with a blank; if the model is to write none, give the ids of the tokens",
     )
+
+
+def _whole(value: object) -> bool:
+    return isinstance(value, Integral) and not isinstance(value, bool)
 
 
 def _number(count: int) -> str:
