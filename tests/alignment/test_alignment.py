@@ -6,7 +6,7 @@ import pytest
 import torch
 from torch import nn
 
-from commutes import Alignment, Coordinates, Network, Rotation, census, counterfactuals, evaluate
+from commutes import Alignment, Coordinates, Network, Oblique, Rotation, census, counterfactuals, evaluate
 from commutes.errors import AlgorithmError, AlignmentError, NetworkError
 from commutes.features import Neurons, Subspace
 from tests.planted import equality, exact, joined, planted
@@ -290,3 +290,29 @@ def test_an_alignment_does_not_touch_the_statistics_of_a_network_in_training_mod
     with pytest.raises(NetworkError, match="the network is in training mode"):
         Alignment(algorithm, {algorithm["left"]: Rotation(network.site("0"))[:1]})
     assert torch.equal(module[1].num_batches_tracked, before)
+
+
+def test_maps_that_are_put_in_by_hand_are_looked_at() -> None:
+    case = planted(pairs=40)
+    site, algorithm = case.network.site("site"), case.algorithm
+    left, right = algorithm["left"], algorithm["right"]
+    rotation, oblique = (
+        Alignment(algorithm, {left: space[:1], right: space[1:2]})
+        for space in (Rotation(site), Oblique(site))
+    )
+    basis = torch.eye(6)[:, :2]
+    leaning = basis + torch.eye(6)[:, 2:4]
+    assert oblique.with_maps([Subspace(basis, leaning)]).maps[0].writer is leaning  # type: ignore[union-attr]
+    twice = basis[:, [0, 0]]
+    for claim, maps, what in (
+        (rotation, [], "an alignment takes a map for every featurizer"),
+        (rotation, [Subspace(basis, basis)] * 2, "an alignment takes a map for every featurizer"),
+        (rotation, [Subspace(basis, leaning)], "the map is not of the family that was declared"),
+        (rotation, [Subspace(twice, twice)], "reader and writer are not biorthogonal"),
+        (oblique, [Subspace(twice, twice)], "reader and writer are not biorthogonal"),
+        (oblique, [Subspace(basis, 2 * basis)], "reader and writer are not biorthogonal"),
+        (rotation, [Subspace(basis[:, :1], basis[:, :1])], "the map is of another size"),
+        (rotation, [Subspace(torch.eye(7)[:, :2], torch.eye(7)[:, :2])], "the map is of another size"),
+    ):
+        with pytest.raises(AlignmentError, match=what):
+            claim.with_maps(maps)

@@ -304,7 +304,8 @@ def test_maps_that_pyvene_does_not_have_are_refused() -> None:
     refused(AlignmentError, "the alignment is not fitted", lambda: cm.to_pyvene(claim))
     reader = torch.eye(16, dtype=torch.float64)[:, :2]
     writer = reader + torch.eye(16, dtype=torch.float64)[:, 2:4]
-    oblique = claim.with_maps([Subspace(reader, writer)])
+    leaning = cm.Oblique(network.site("block_output", layer=1, position="last"))
+    oblique = cm.Alignment(algorithm, {algorithm["left"]: leaning[:2]}).with_maps([Subspace(reader, writer)])
     refused(AlignmentError, "an oblique map", lambda: cm.to_pyvene(oblique))
 
     class Cube:

@@ -64,12 +64,53 @@ def test_a_soft_gate_takes_its_share() -> None:
 
 
 def test_coordinates_in_a_row_share_a_gate(site) -> None:
-    part = Mask(Coordinates(site), per=2).parametrisation(6, [0, 1, 3, 4, 5], [(0, 1, 2, 3, 4)])
-    assert part.gate_of == (0, 0, 1, 2, 2)
+    part = Mask(Coordinates(site), per=2).parametrisation(6, [0, 1, 2, 3, 4, 5], [(0, 1, 2, 3), (4, 5)])
+    assert part.gate_of == (0, 0, 1, 1, 2, 2)
     assert part.start(0).shape == (3,)
     hard = part.hard(torch.tensor([1.0, -1.0, 1.0]))
-    assert hard.gate.tolist() == [True, True, False, True, True]
-    assert hard.open == (0, 1, 3, 4)
+    assert hard.gate.tolist() == [True, True, False, False, True, True]
+    assert hard.open == (0, 1, 4, 5)
+
+
+@pytest.mark.parametrize(
+    ("per", "columns", "got"),
+    [
+        (3, [(0, 1, 2, 3), (4, 5)], "1 of the coordinates 3 to 5"),
+        (6, [(0, 1, 2), (3, 4, 5)], "3 of the coordinates 0 to 5"),
+        (4, [(0, 1, 2), (3, 4, 5)], "3 of the coordinates 0 to 3"),
+    ],
+)
+def test_a_gate_is_one_variables_alone(site, per: int, columns: list[tuple[int, ...]], got: str) -> None:
+    with pytest.raises(AlignmentError) as caught:
+        Mask(Coordinates(site), per=per).parametrisation(6, range(6), columns)
+    assert str(caught.value) == (
+        "a slice takes a part of a gate\n"
+        "  where:    site\n"
+        f"  got:      {got}\n"
+        f"  expected: whole ones of {per} coordinates each, as per={per} says\n"
+        "  do:       end slices at multiples of per"
+    )
+
+
+def test_the_last_gate_may_be_smaller(site) -> None:
+    part = Mask(Coordinates(site), per=4).parametrisation(6, range(6), [(0, 1, 2, 3), (4, 5)])
+    assert part.gate_of == (0, 0, 0, 0, 1, 1)
+
+
+@pytest.mark.parametrize(
+    "options",
+    [
+        {"per": 1.5},
+        {"per": "2"},
+        {"per": True},
+        {"sparsity": "a"},
+        {"temperature": 1.0},
+        {"temperature": (1,)},
+    ],
+)
+def test_settings_of_a_mask_that_are_none_are_refused(site, options) -> None:
+    with pytest.raises(AlignmentError):
+        Mask(Coordinates(site), **options)
 
 
 def test_gates_grow_hard_as_the_fit_goes_on(site) -> None:

@@ -172,3 +172,42 @@ def test_files_that_are_none(tmp_path: Path) -> None:
     assert "restore it, or move it away" in _said(path)
     path = _file(tmp_path, PLAIN, "[]")
     assert "a JSON object" in _said(path)
+
+
+@pytest.mark.parametrize(
+    ("config", "largest"),
+    [
+        ({"architecture": "standard", "activation_fn_str": "topk", "activation_fn_kwargs": {"k": 2}}, 2),
+        ({"architecture": "standard", "activation_fn": "topk", "k": 3}, 3),
+        ({"architecture": "standard", "activation_fn_str": "relu"}, None),
+        ({"architecture": "standard"}, None),
+    ],
+)
+def test_what_names_the_function_counts_before_the_architecture(
+    tmp_path: Path, config: dict[str, Any], largest: int | None
+) -> None:
+    found = load_dictionary(_file(tmp_path, PLAIN, config), subtract_bias=True)
+    assert found.largest == largest
+
+
+@pytest.mark.parametrize(
+    "config",
+    [
+        {"architecture": "topk", "activation_fn_str": "relu", "k": 2},
+        {"architecture": "standard", "activation_fn_str": "tanh-relu"},
+        {"architecture": ["standard"]},
+        {"architecture": "gated"},
+    ],
+)
+def test_functions_that_contradict_each_other_or_are_unknown_are_refused(
+    tmp_path: Path, config: dict[str, Any]
+) -> None:
+    with pytest.raises(ArtefactError, match="does not say enough"):
+        load_dictionary(_file(tmp_path, PLAIN, config), subtract_bias=True)
+
+
+def test_numbers_that_are_not_finite_are_refused(tmp_path: Path) -> None:
+    broken = {name: tensor.clone() for name, tensor in PLAIN.items()}
+    broken["W_dec"][0, 0] = torch.nan
+    with pytest.raises(ArtefactError, match="numbers that are not finite"):
+        load_dictionary(_file(tmp_path, broken, {"architecture": "standard"}), subtract_bias=True)

@@ -143,9 +143,18 @@ def test_logits_that_move_without_turning_the_answer_count_for_nothing():
     algorithm, network, _ = exact()
     basis = torch.eye(2)[:, :1] * 1.0
     claim = cm.Alignment(algorithm, {algorithm["left"]: cm.Rotation(network.site("layers.1"))[:1]})
-    weak = claim.with_maps([Subspace(basis * 0.45, basis)])
+    whole = Subspace(basis, basis)
+
+    class Weak:
+        def read(self, state: torch.Tensor, /) -> torch.Tensor:
+            return whole.read(state)
+
+        def write(self, state: torch.Tensor, old: torch.Tensor, new: torch.Tensor, /) -> torch.Tensor:
+            return whole.write(state, old, old + 0.45 * (new - old))
+
+    weak = claim.with_maps([Weak()])
     pairs = cm.census(algorithm, swap=["left"])
-    assert cm.evaluate(claim.with_maps([Subspace(basis, basis)]), pairs).overall.rate == 1.0
+    assert cm.evaluate(claim.with_maps([whole]), pairs).overall.rate == 1.0
     assert cm.evaluate(weak, pairs).effective.rate == 0.0
 
 

@@ -15,12 +15,14 @@ from commutes.features import (
     Affine,
     Boundless,
     Coordinates,
+    Dictionary,
     Directions,
     Gated,
     Mask,
     Oblique,
     Reversible,
     Rotation,
+    SparseAutoencoder,
     Subspace,
     swap,
 )
@@ -145,7 +147,7 @@ def test_every_gate_open_is_reported(case: Planted) -> None:
     claim = Alignment(case.algorithm, {left: features[:]})
     found = fit(claim, train, select=select, seed=0, steps=60, lr=0.05, batch=64, starts=1)
     assert found.history["gates"][0]["gates"] in ("all", "none")
-    assert found.history["gates"][0]["of"] == 6
+    assert found.history["gates"][0]["of"] == 1
 
 
 # Schedules.
@@ -260,6 +262,35 @@ def test_a_checkpoint_of_another_fit_is_refused(case: Planted, tmp_path: Any) ->
             fit(claim, train, select=select, seed=0, **known)
 
 
+def test_what_a_family_is_told_is_a_part_of_the_fit(case: Planted, tmp_path: Any) -> None:
+    """Not only its name: what it costs, how it cools, what it is given."""
+    site, (left, right) = case.network.site("site"), (case.algorithm["left"], case.algorithm["right"])
+    width = 6
+    basis = torch.eye(width, dtype=torch.float64)
+    turned = basis.flip(1).contiguous()
+    nothing = torch.zeros(width, dtype=torch.float64)
+    sae = [
+        SparseAutoencoder(basis * size, nothing, basis / size, nothing, before=nothing) for size in (1.0, 2.0)
+    ]
+    families = {
+        "sparsity": [Mask(Coordinates(site)), Mask(Coordinates(site), sparsity=50.0)],
+        "temperature": [Boundless(site), Boundless(site, temperature=(0.3, 0.01))],
+        "per": [Mask(Coordinates(site)), Mask(Coordinates(site), per=3)],
+        "directions": [Mask(Directions(site, Subspace(b, b))) for b in (basis, turned)],
+        "dictionary": [Mask(Dictionary(site, one)) for one in sae],
+        "depth": [Reversible(site), Reversible(site, depth=3)],
+    }
+    for name, (first, second) in families.items():
+        path = tmp_path / f"{name}.pt"
+        claims = [Alignment(case.algorithm, {left: f[:3], right: f[3:6]}) for f in (first, second)]
+        known: dict[str, Any] = {"seed": 0, "steps": 2, "batch": 16, "starts": 1, "checkpoint": path}
+        one = fit(claims[0], case.parts[0], **known)
+        again = fit(claims[0], case.parts[0], **known)
+        assert same(one, again, case.parts), name
+        with pytest.raises(ArtefactError, match="the checkpoint is of another fit"):
+            fit(claims[1], case.parts[0], **known)
+
+
 def test_nothing_is_run_that_a_checkpoint_holds(case: Planted, tmp_path: Any) -> None:
     import pickle
 
@@ -328,7 +359,29 @@ def test_nulls_begin_where_the_claim_begins(case: Planted) -> None:
 
 
 def test_a_family_without_closed_forms_says_so(case: Planted) -> None:
-    for init in ("contrast", "auto"):
+    affine = claim_of(case, "affine")
+    for more in ({"init": "contrast"}, {"init": "auto", "starts": 0}, {"init": ("auto", "contrast")}):
         with pytest.raises(FitError) as caught:
-            fit(claim_of(case, "affine"), case.parts[0], seed=0, steps=2, init=init)
+            fit(affine, case.parts[0], seed=0, steps=2, **more)
         assert "Rotation" in str(caught.value)
+
+
+def test_where_no_closed_form_is_to_be_had_auto_descends_from_random_starts(
+    case: Planted, capsys: Any
+) -> None:
+    affine = claim_of(case, "affine")
+    found = fit(affine, case.parts[0], select=case.parts[1], seed=0, steps=2, starts=2, method="auto")
+    said = capsys.readouterr().out
+    assert said.startswith("no closed form is to be had here: maps of this family have no closed form\n")
+    assert [one["start"] for one in found.history["starts_told"]] == ["random"] * 3
+    # Claims of which one has closed forms and one has none are fitted together as each would be alone.
+    both = fit_many(
+        [affine, claim_of(case, "rotation")],
+        [case.parts[0]] * 2,
+        seed=0,
+        settings=Settings(steps=2, starts=2, init=("auto",)),
+    )
+    assert torch.equal(
+        both[0].maps[0].matrix,
+        fit(affine, case.parts[0], seed=0, steps=2, starts=2, init="auto").maps[0].matrix,
+    )  # type: ignore[union-attr]

@@ -11,7 +11,7 @@ from torch import nn
 
 import commutes as cm
 from commutes import Coordinates, Network, Rotation, train_network
-from commutes.errors import AlignmentError, DataError, FitError, NetworkError
+from commutes.errors import AlignmentError, DataError, EngineError, FitError, NetworkError
 from commutes.network import MLP
 from commutes.training import IIT
 
@@ -47,11 +47,11 @@ def test_a_loss_that_is_not_finite_is_named_by_its_step(algorithm):
     train, *_ = parts(algorithm, "left", n=400)
     message = text(FitError, lambda: train_network(claim, train, seed=0, settings=IIT(steps=3)))
     assert message == (
-        "the loss is no longer finite\n"
+        "the loss is not finite before anything was changed\n"
         "  where:    step 1 of 3\n"
         "  got:      interchange nan, behaviour nan\n"
-        "  expected: finite numbers\n"
-        "  do:       lower the learning rate (it is 0.001), or shorten gradients with clip=1.0"
+        "  expected: finite answers of the network as it is given\n"
+        "  do:       look at its logits on these inputs: the training is not at fault"
     )
 
 
@@ -182,3 +182,35 @@ def test_two_sites_at_one_place_leave_over_what_the_other_holds(algorithm):
     )
     # Without the strict term nothing is left over that could be taken.
     assert train_network(claim, both, seed=0, settings=IIT(steps=1)).alignment.fitted
+
+
+def test_pairs_that_swap_a_variable_for_the_value_that_it_has_teach_nothing(algorithm):
+    both, *_ = parts(algorithm, "left", "right", n=800)
+    held = both.base_value("right") == both.source_value("right")
+    pairs = both.subset(np.flatnonzero((both.source_of("right") < 0) | held))
+    claim = neurons(network(), algorithm, left=[0, 1], right=[2, 3])
+    assert (pairs.source_of("right") >= 0).any()
+    said = text(DataError, lambda: train_network(claim, pairs, seed=0, settings=IIT(steps=1)))
+    assert said.startswith("no training pair changes the variable\n  where:    right\n")
+
+
+def test_variables_that_no_pair_swaps_are_told(algorithm):
+    train, *_ = parts(algorithm, "left", n=400)
+    claim = neurons(network(), algorithm, left=[0, 1], right=[2, 3])
+    found = train_network(claim, train, seed=0, settings=IIT(steps=1))
+    assert found.alignment.history["network_training"]["untaught"] == ["right"]
+
+
+def test_states_that_are_not_finite_are_told_with_their_example(algorithm):
+    class Hidden(MLP):
+        def forward(self, x: torch.Tensor) -> torch.Tensor:
+            return super().forward(x).nan_to_num()
+
+    module = Hidden([4, WIDTH, WIDTH, 2], seed=0)
+    with torch.no_grad():
+        module.layers[0][0].bias.fill_(torch.nan)
+    train, *_ = parts(algorithm, "left", n=400)
+    claim = neurons(network(module), algorithm, left=[0, 1])
+    said = text(EngineError, lambda: train_network(claim, train, seed=0, settings=IIT(steps=3)))
+    assert said.startswith("the network's clean run is not finite\n")
+    assert ", example 0\n" in said

@@ -11,6 +11,7 @@ import numpy as np
 import torch
 
 from commutes.algorithm import Algorithm, Variable
+from commutes.alignment._saved_maps import shape_of
 from commutes.engine import Featurizer, SiteLayout, layouts
 from commutes.errors import AlignmentError
 from commutes.features import AffineMap, Dictionary, Features, Gated, Mask, Neurons, Slice, Subspace
@@ -186,8 +187,17 @@ class Alignment:
         """The same claim with these maps, and with the hashed ids of the inputs that they were found on.
 
         Raises:
-            AlignmentError: A map of another family than the one that was declared.
+            AlignmentError: Too few or too many, a map of another family or shape than declared, or subspaces of which
+                reader and writer are not biorthogonal, so that what is swapped for one variable changes another.
         """
+        if len(maps) != len(self.groups):
+            raise AlignmentError(
+                "an alignment takes a map for every featurizer",
+                where=repr(self),
+                got=f"{len(maps)} maps",
+                expected=f"{len(self.groups)}, for "
+                + "; ".join(f"{', '.join(v.name for v in g.columns)} at {g.site}" for g in self.groups),
+            )
         for group, featurizer in zip(self.groups, maps, strict=True):
             if not group.features.accepts(featurizer):
                 raise AlignmentError(
@@ -197,6 +207,17 @@ class Alignment:
                     expected="a map of that family: no fit changes it",
                     fix="declare the family that is meant, or find the map by a method for this one",
                 )
+            d, k = shape_of(featurizer, group.width)
+            if (d, k) not in ((group.width, group.dimension), (group.width, -1)):
+                raise AlignmentError(
+                    "the map is of another size than its site and its variables",
+                    where=str(group.site),
+                    got=f"{d} x {k}",
+                    expected=f"{group.width} x {group.dimension}",
+                )
+            inner = featurizer.inner if isinstance(featurizer, Gated) else featurizer
+            if isinstance(inner, Subspace):
+                inner.checked(str(group.site))
         other = copy.copy(self)
         other.maps = tuple(maps)
         other.fitted_ids = self.fitted_ids if fitted_ids is None else np.union1d(self.fitted_ids, fitted_ids)

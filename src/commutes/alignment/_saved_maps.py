@@ -89,6 +89,20 @@ def settings_of(features: Features) -> dict[str, Any]:
     return {}
 
 
+def declared(features: Features) -> tuple[str, dict[str, Any], dict[str, torch.Tensor]]:
+    """All that a family says of itself: its name, its settings, and the tensors that it is given."""
+    inner: Any = features.features if isinstance(features, Mask) else features
+    given: dict[str, torch.Tensor] = {}
+    if isinstance(inner, Directions):
+        given = inner.subspace.tensors()
+    elif isinstance(inner, Dictionary):
+        dictionary: Any = inner.dictionary
+        module = isinstance(dictionary, torch.nn.Module)
+        own = dictionary.state_dict() if module else getattr(dictionary, "__dict__", {})
+        given = {name: tensor for name, tensor in own.items() if isinstance(tensor, torch.Tensor)}
+    return str(features), settings_of(features), given
+
+
 def family_of(site: Site, group: Mapping[str, Any], tensors: Mapping[str, torch.Tensor]) -> Features:
     """The family that `settings_of` and `parts_of` were asked of."""
     name, settings = group["features"], group.get("settings", {})

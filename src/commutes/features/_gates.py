@@ -47,7 +47,7 @@ class Mask(Features):
                 expected="Coordinates, Directions or a Dictionary",
                 fix="for dimensions of a rotation that is itself fitted use Boundless(site)",
             )
-        if self.per < 1:
+        if type(self.per) is not int or self.per < 1:
             raise AlignmentError("per is a count", got=repr(self.per), expected="a whole number from 1")
         _check(self.sparsity, self.temperature)
 
@@ -81,12 +81,31 @@ class Mask(Features):
     def parametrisation(
         self, width: int, coordinates: Sequence[int], columns: Sequence[Sequence[int]]
     ) -> Gates:
-        """A number per gate."""
+        """A number per gate.
+
+        Raises:
+            AlignmentError: A gate of which a variable has a part only.
+        """
+        self._check_whole(self.size(width), coordinates, columns)
         inner = self.features.given(coordinates, self.site.network.device)
         assert inner is not None
         gates = sorted({c // self.per for c in coordinates})
         gate_of = tuple(gates.index(c // self.per) for c in coordinates)
         return Gates(self.key(coordinates), gate_of, self.sparsity, self.temperature, inner)
+
+    def _check_whole(self, size: int, coordinates: Sequence[int], columns: Sequence[Sequence[int]]) -> None:
+        for own in columns:
+            named = {coordinates[c] for c in own}
+            for gate in sorted({c // self.per for c in named}):
+                whole = set(range(gate * self.per, min(size, (gate + 1) * self.per)))
+                if not whole <= named:
+                    raise AlignmentError(
+                        "a slice takes a part of a gate",
+                        where=str(self.site),
+                        got=f"{len(whole & named)} of the coordinates {min(whole)} to {max(whole)}",
+                        expected=f"whole ones of {self.per} coordinates each, as per={self.per} says",
+                        fix="end slices at multiples of per",
+                    )
 
     def key(self, coordinates: Sequence[int]) -> Hashable:
         """Equal for masks of the same coordinates."""
@@ -296,7 +315,9 @@ def _falling(temperature: tuple[float, float], progress: float) -> float:
 
 
 def _check(sparsity: float, temperature: tuple[float, float]) -> None:
-    if not 0 <= sparsity < float("inf") or not temperature[0] >= temperature[1] > 0:
+    numbers = (sparsity, *temperature) if isinstance(temperature, tuple | list) else (None,)
+    plain = len(numbers) == 3 and all(type(one) in (int, float) for one in numbers)
+    if not plain or not 0 <= sparsity < float("inf") or not temperature[0] >= temperature[1] > 0:
         raise AlignmentError(
             "a mask is sparse to a degree, and cools",
             got=f"sparsity {sparsity}, temperature {temperature}",

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, cast
 
 import torch
 from safetensors import SafetensorError
@@ -41,6 +41,7 @@ _PLAIN: dict[str, tuple[object, ...]] = {
     "rescale_acts_by_decoder_norm": (None, False),
     "skip_connection": (None, False),
     "transcode": (None, False),
+    "finetuning_scaling_factor": (None, False),
 }
 
 
@@ -71,6 +72,15 @@ def load_dictionary(
     tensors = _tensors(path)
     config = _config(path.parent / CONFIG)
     found, names = _parts(tensors, path)
+    broken = sorted(name for name, tensor in tensors.items() if not bool(torch.isfinite(tensor).all()))
+    if broken:
+        raise ArtefactError(
+            "the dictionary has numbers that are not finite",
+            where=str(path),
+            got=f"NaN or infinity in {', '.join(broken)}",
+            expected="finite weights",
+            fix="restore the file from its source",
+        )
     chosen = activation or _activation(found, config, path)
     bias = found["decoder_bias"]
     subtract = _subtracts(names, bias, config, path) if subtract_bias is None else subtract_bias
@@ -157,15 +167,25 @@ def _parts(tensors: Mapping[str, torch.Tensor], path: Path) -> tuple[dict[str, t
 def _activation(found: Mapping[str, torch.Tensor], config: Mapping[str, Any], path: Path) -> Activation:
     if "threshold" in found:
         return "jumprelu"
-    said = next(
-        (config[key] for key in ("architecture", "activation", "activation_fn") if key in config), None
+    keys = ("architecture", "activation", "activation_fn", "activation_fn_str")
+    told = {key: config[key] for key in keys if config.get(key) is not None}
+    # An architecture that is called standard says nothing of the function where another key names it.
+    named = {key: said for key, said in told.items() if (key, said) != ("architecture", "standard")}
+    said = sorted(
+        {_ACTIVATIONS.get(one, repr(one)) if isinstance(one, str) else repr(one) for one in named.values()}
     )
-    if said in _ACTIVATIONS:
-        return _ACTIVATIONS[said]
+    if not named and told:
+        return "relu"
+    if len(said) == 1 and said[0] in _ACTIVATIONS.values():
+        return cast("Activation", said[0])
     # Sparsify writes k and leaves the default activation out.
-    if said is None and isinstance(config.get("k"), int):
+    if not told and isinstance(config.get("k"), int):
         return "topk"
-    got = f"no thresholds, and {CONFIG} says {said!r}" if said else f"no thresholds, and nothing in {CONFIG}"
+    got = (
+        f"no thresholds, and {CONFIG} says {' and '.join(said)}"
+        if said
+        else f"no thresholds, and nothing in {CONFIG}"
+    )
     raise _unclear(path, got, "the activation behind the encoder", 'say activation="relu" or "topk" with k=')
 
 

@@ -10,7 +10,7 @@ import torch
 from commutes.engine import Featurizer
 from commutes.features._parametrisation import Parametrisation
 from commutes.features._slices import Features
-from commutes.features._subspace import Subspace, orthonormal
+from commutes.features._subspace import BIORTHOGONAL, Subspace, orthonormal
 from commutes.network import Site
 
 
@@ -42,6 +42,13 @@ class Rotation(Features):
     ) -> OrthonormalBasis:
         """A sign-fixed QR of a d x k matrix."""
         return OrthonormalBasis(width, len(coordinates))
+
+    def accepts(self, featurizer: Featurizer) -> bool:
+        """Of subspaces those whose reader is their writer."""
+        if not isinstance(featurizer, Subspace):
+            return True
+        gap = (featurizer.reader - featurizer.writer).abs().max() if featurizer.reader.numel() else 0
+        return bool(gap <= BIORTHOGONAL)
 
 
 @dataclass(frozen=True)

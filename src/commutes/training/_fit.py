@@ -17,11 +17,11 @@ from typing import Any
 import numpy as np
 import torch
 
-from commutes.alignment import Alignment
+from commutes.alignment import Alignment, declared
 from commutes.counterfactuals import Counterfactuals, pairs_hash
 from commutes.engine import BUDGET, Featurizer
 from commutes.errors import FitError, is_out_of_memory, memory_error
-from commutes.features import Gated
+from commutes.features import Gated, Mask
 from commutes.training._cohort import cohort
 from commutes.training._descent import Progress, descend, on_threads
 from commutes.training._members import Objective
@@ -234,10 +234,13 @@ def _gates(alignment: Alignment, maps: Sequence[Featurizer]) -> list[dict[str, A
     told: list[dict[str, Any]] = []
     for group, one in zip(alignment.groups, maps, strict=True):
         if isinstance(one, Gated):
+            # Coordinates of one head or position have one gate.
+            per = group.features.per if isinstance(group.features, Mask) else 1
             for variable, columns in group.columns.items():
-                count = len(set(columns) & set(one.open))
-                word = "none" if not count else "all" if count == len(columns) else "some"
-                told.append({"variable": variable.name, "open": count, "of": len(columns), "gates": word})
+                every = {group.coordinates[c] // per for c in columns}
+                count = len({group.coordinates[c] // per for c in set(columns) & set(one.open)})
+                word = "none" if not count else "all" if count == len(every) else "some"
+                told.append({"variable": variable.name, "open": count, "of": len(every), "gates": word})
     return told
 
 
@@ -253,7 +256,23 @@ def _identity(
     for i, alignment in enumerate(alignments):
         parts += [alignment.algorithm.fingerprint, alignment.network.fingerprint, repr(alignment)]
         parts += [pairs_hash(trains[i]), None if selects is None else pairs_hash(selects[i])]
+        for group, given in zip(alignment.groups, alignment.maps, strict=True):
+            name, own, tensors = declared(group.features)
+            if given is not None and not group.features.learnt:
+                tensors = tensors | _tensors_of(given)
+            parts += [name, own, {key: _digest(tensor) for key, tensor in sorted(tensors.items())}]
     return hashlib.sha256(repr(parts).encode()).hexdigest()
+
+
+def _tensors_of(featurizer: Featurizer) -> dict[str, torch.Tensor]:
+    own = {field: getattr(featurizer, field, None) for field in getattr(featurizer, "__dict__", {})}
+    return {f"map.{name}": value for name, value in own.items() if isinstance(value, torch.Tensor)}
+
+
+def _digest(tensor: torch.Tensor) -> str:
+    raw = tensor.detach().cpu().contiguous()
+    told = f"{tuple(raw.shape)} {raw.dtype} ".encode()
+    return hashlib.sha256(told + raw.flatten().view(torch.uint8).numpy().tobytes()).hexdigest()
 
 
 __all__ = ["Progress", "Settings", "fit", "fit_many"]

@@ -86,6 +86,8 @@ def train_network(
     try:
         with alone(seed, parameters):
             history = training.run(pairs)
+            untaught = [v.name for v in alignment.variables if not (pairs.source_of(v) >= 0).any()]
+            history["untaught"] = untaught
     except Exception as error:
         if not is_out_of_memory(error):
             raise
@@ -162,6 +164,14 @@ class _Training:
 
     def _check(self, step: int, loss: torch.Tensor, terms: Mapping[str, torch.Tensor]) -> None:
         if not math.isfinite(float(loss.detach())):
+            if step == 1:
+                raise FitError(
+                    "the loss is not finite before anything was changed",
+                    where=f"step {step} of {self.settings.steps}",
+                    got=", ".join(f"{name} {float(term.detach()):.3g}" for name, term in terms.items()),
+                    expected="finite answers of the network as it is given",
+                    fix="look at its logits on these inputs: the training is not at fault",
+                )
             raise FitError(
                 "the loss is no longer finite",
                 where=f"step {step} of {self.settings.steps}",

@@ -11,10 +11,11 @@ import torch
 
 from commutes.alignment import Alignment
 from commutes.counterfactuals import Counterfactuals
+from commutes.engine import prepare
 from commutes.errors import FitError
 from commutes.network._train import Course, Schedule
 from commutes.training._iit_rest import way_around
-from commutes.training._settings import check_pairs
+from commutes.training._settings import check_changed, check_pairs
 
 Resampled = Literal["unit", "joint"]
 
@@ -110,12 +111,15 @@ def check_training(
 
     Raises:
         AlignmentError: The alignment is not fitted, or the pairs are not of its variables.
-        DataError: Training and selection share inputs, or no pair's answer changes.
+        DataError: Training and selection share inputs, no pair's answer changes, or pairs swap a variable for the value
+            that it has.
+        EngineError: The clean run of an input gives NaN or infinity at a site.
         FitError: A strict term, where the answer does not hang on the aligned variables alone.
         NetworkError: The network is in training mode with dropout or batch statistics.
     """
     alignment.featurizers  # noqa: B018 - an alignment that is not fitted says so
     check_pairs(train, select)
+    check_changed(alignment, train, swapped=True)
     for pairs in (train, select):
         if pairs is not None:
             alignment.masks(pairs)
@@ -128,7 +132,8 @@ def check_training(
             expected="an aligned variable on every path from an input to the output",
             fix="align a variable on that path too, or leave strict= out",
         )
-    alignment.network.check_mode()
+    # Clean states of all inputs are looked at once: what is not finite is told before a step makes more of it.
+    prepare(alignment.network, alignment.algorithm.arrays(train.inputs), alignment.sites)
 
 
 def trained_parameters(module: torch.nn.Module) -> list[torch.nn.Parameter]:

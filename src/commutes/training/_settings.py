@@ -97,16 +97,23 @@ def check_claims(
         check_changed(alignment, train)
 
 
-def check_changed(alignment: Alignment, train: Counterfactuals) -> None:
-    """Refuse a variable whose map would stay as it began, because no pair changes the variable.
+def check_changed(alignment: Alignment, train: Counterfactuals, *, swapped: bool = False) -> None:
+    """Refuse a variable of which nothing could be learnt, because no pair changes it.
+
+    Args:
+        alignment: The claim.
+        train: Pairs to learn from.
+        swapped: Whether variables that no pair swaps may be there, and any map's count, not only learnt ones.
 
     Raises:
-        DataError: Of a variable with a learnt slice no training pair has another value in the source.
+        DataError: Of a variable no training pair has another value in the source.
     """
-    for group in (g for g in alignment.groups if g.features.learnt):
+    for group in (g for g in alignment.groups if g.features.learnt or swapped):
         for variable in group.columns:
             rows = train.source_of(variable) >= 0
             if (train.base_value(variable)[rows] != train.source_value(variable)[rows]).any():
+                continue
+            if swapped and not rows.any():
                 continue
             raise DataError(
                 "no training pair changes the variable",

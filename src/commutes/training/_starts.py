@@ -11,7 +11,7 @@ import torch
 
 from commutes.alignment import Alignment
 from commutes.counterfactuals import Counterfactuals
-from commutes.errors import FitError
+from commutes.errors import CommutesError, FitError
 from commutes.evaluation import bench
 from commutes.training._closed_form import closed_forms
 from commutes.training._closed_methods import METHODS, Method
@@ -42,24 +42,35 @@ def starts_of(member: Member, train: Counterfactuals, seed: int, settings: Setti
     """The starts of one claim, the random ones first.
 
     Raises:
-        CommutesError: A closed form that was named and cannot be had here; of "auto" none of them.
+        CommutesError: A closed form that was named and cannot be had here; of "auto" none of them, where there is no
+            random start to go on from.
     """
     raws = [_random(member, seed, start) for start in range(settings.starts)]
     told: list[dict[str, Any]] = [{"start": "random"} for _ in raws]
     if not settings.init:
         return Starts(tuple(raws), tuple(told), np.zeros(0, np.uint64))
     methods = METHODS if "auto" in settings.init else cast("tuple[Method, ...]", settings.init)
-    found = closed_forms(member.alignment, train, methods, seed=seed)
-    good = {str(name): one for name, one in found.items() if isinstance(one, Alignment)}
+    try:
+        found = closed_forms(member.alignment, train, methods, seed=seed)
+        good = {str(name): one for name, one in found.items() if isinstance(one, Alignment)}
+        if not good:
+            raise next(one for one in found.values() if not isinstance(one, Alignment))
+    except CommutesError as error:
+        if settings.init != ("auto",) or not raws:
+            raise
+        # In its place one more random one: claims that are fitted together have equally many starts.
+        raws.append(_random(member, seed, settings.starts))
+        told.append({"start": "random", "no_closed_form": error.what})
+        return Starts(tuple(raws), tuple(told), np.zeros(0, np.uint64))
     for asked in settings.init:
         name, notes = asked, {}
-        if asked == "auto" and good:
+        if asked == "auto":
             rates, randoms, n = _calibrated(member, good, raws[: settings.starts], train)
             name = max(rates, key=lambda one: rates[one])
             refused = {str(m): one.what for m, one in found.items() if not isinstance(one, Alignment)}
             notes = {"calibration": rates, "calibration_pairs": n, "refused": refused}
             told[: settings.starts] = [{"start": "random", "calibration": rate} for rate in randoms]
-        chosen = found[cast("Method", name)] if name != "auto" else next(iter(found.values()))
+        chosen = found[cast("Method", name)]
         if not isinstance(chosen, Alignment):
             raise chosen
         raws.append(_raws(member, chosen, name))

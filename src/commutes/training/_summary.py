@@ -46,6 +46,8 @@ def _tried(told: Sequence[Mapping[str, Any]]) -> list[str]:
     """Closed forms and random starts on calibration pairs, before any descent."""
     lines: list[str] = []
     for one in told:
+        if "no_closed_form" in one:
+            lines.append(f"no closed form is to be had here: {one['no_closed_form']}")
         if "calibration_pairs" in one:
             rates = sorted(one["calibration"].items(), key=lambda item: -item[1])
             parts = [f"{name} {show(rate)}" for name, rate in rates]
