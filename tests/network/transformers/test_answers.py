@@ -193,9 +193,14 @@ def test_answers_of_another_number_of_tokens_than_declared_are_refused() -> None
         "  where:    answer 0\n"
         f"  got:      2: '1' ({one}) '2' ({two})\n"
         "  expected: answer_tokens=1\n"
-        "  do:       answer with other words, or declare 2: all tokens are then scored jointly"
+        "  do:       declare 2, or answer with other words"
     )
     assert text(lambda: declared(3, M.DIGITS)).startswith("an answer is not 3 tokens, as declared\n")
+    assert text(lambda: declared(1, {0: "1", 1: "21"})).splitlines()[1::3] == [
+        "  where:    answer 1",
+        "  do:       answer with other words, of so many tokens each",
+    ]
+    assert declared(np.int64(1), M.DIGITS).language.prompt.length == 1  # type: ignore[union-attr]
     for wrong in (0, True, 1.0, "1"):
         assert text(lambda wrong=wrong: declared(wrong)) == (
             "answer_tokens is no number of tokens\n"
