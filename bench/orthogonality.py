@@ -56,44 +56,42 @@ from commutes.training._selection import Selection
 COMMAND = "python bench/orthogonality.py --out docs/orthogonality.json"
 TIMED = ("QR", "torch", "Stiefel")
 WAYS = (*TIMED, "unit QR")
-RATES = (1e-3, 1e-2)
-EQUALITY = Settings(steps=400, batch=256, every=100)
-ADDITION = Settings(steps=160, batch=64, every=20)
+RATES = (1e-3, 1e-2, 1e-1)
+
+
+@dataclass(frozen=True)
+class Fits:
+    """Networks of one width, and how the ways are compared on them."""
+
+    width: int
+    networks: tuple[int, ...] = (10,)
+    """Seeds, from those on which the library's settings were chosen, too."""
+    sizes: tuple[int, ...] = (1, 16)
+    batch: int = 64
+    starts: int = 3
+    steps: int = 400
+    training: int | None = None
+    """Steps of the networks' own training; as it is shipped by default."""
+    ways: tuple[str, ...] = WAYS
 
 
 @dataclass(frozen=True)
 class Config:
     """What is compared."""
 
-    networks: tuple[int, ...] = (10,)
-    """Seeds of the equality networks, from those on which the library's settings were chosen, too."""
-    adders: tuple[int, ...] = ()
-    """Seeds of GPT-2s that add."""
-    starts: int = 4
-    equality_sizes: tuple[int, ...] = (1, 4)
-    addition_sizes: tuple[int, ...] = (1, 8)
-    equality: Settings = EQUALITY
-    addition: Settings = ADDITION
-    training: int | None = None
-    """Steps of the equality networks' own training; as it is shipped by default."""
+    # On the widest torch's own takes a minute for what the others do in a second.
+    fits: tuple[Fits, ...] = (
+        Fits(64, (10, 11), (1, 4), batch=256, starts=4),
+        Fits(768),
+        Fits(2048, starts=2, ways=("QR", "Stiefel", "unit QR")),
+    )
     widths: tuple[int, ...] = (128, 768, 2048)
     sizes: tuple[int, ...] = (1, 16, 64)
     rounds: int = 3
     rows: int = 64
 
 
-SMOKE = Config(
-    (10,),
-    (),
-    2,
-    (1,),
-    (),
-    Settings(steps=20, batch=64, every=10),
-    training=50,
-    widths=(32,),
-    sizes=(1, 4),
-    rounds=2,
-)
+SMOKE = Config((Fits(64, sizes=(1,), starts=2, steps=20, training=50),), widths=(32,), sizes=(1, 4), rounds=2)
 
 
 class Map(Parametrisation):
@@ -236,7 +234,7 @@ def step(
 class Case:
     """One network with one claim about it."""
 
-    what: str
+    width: int
     network: int
     site: Site
     algorithm: cm.Algorithm
@@ -251,8 +249,9 @@ class Case:
         return cm.Alignment(self.algorithm, slices)
 
 
-def curves(way: str, case: Case, k: int, lr: float, settings: Settings, starts: int) -> list[dict[str, Any]]:
+def curves(way: str, case: Case, k: int, lr: float, fits: Fits) -> list[dict[str, Any]]:
     """Of every start the accuracy on held-out pairs as the fit goes on."""
+    starts = fits.starts
     claim = case.alignment(way, k)
     members = cohort([claim], [case.train], budget=BUDGET // 2)
     held_out = Selection(members, [claim], [case.held_out], budget=BUDGET // 2)
@@ -276,54 +275,37 @@ def curves(way: str, case: Case, k: int, lr: float, settings: Settings, starts: 
         spent += time.process_time() - pause
 
     measure(0)
-    for number in range(1, settings.steps + 1):
-        adam.param_groups[0]["lr"] = rate(Settings(steps=settings.steps, lr=lr), number)
-        gradients = members.step(raws, settings.batch, starts, [generator])[1]
+    for number in range(1, fits.steps + 1):
+        adam.param_groups[0]["lr"] = rate(Settings(steps=fits.steps, lr=lr), number)
+        gradients = members.step(raws, fits.batch, starts, [generator])[1]
         step(way, raws, gradients, adam)
-        if number % settings.every == 0:
+        if number % (fits.steps // 4) == 0:
             measure(number)
     seconds = time.process_time() - spent
-    where = {"what": case.what, "network": case.network, "way": way, "k": k, "lr": lr}
+    where = {"width": case.width, "network": case.network, "way": way, "k": k, "lr": lr}
     return [
         where
         | {
             "start": i,
             "n": len(case.held_out),
             "curve": curve,
-            "ms a step": round(1e3 * seconds / settings.steps, 2),
+            "ms a step": round(1e3 * seconds / fits.steps, 2),
         }
         for i, curve in enumerate(found)
     ]
 
 
-def equality(config: Config) -> list[Case]:
+def equality(fits: Fits) -> Iterator[Case]:
     """Networks of the README's kind, first hidden layer, both equalities."""
     module = shipped("equality")
     algorithm = module.algorithm()
-    found = []
-    for seed in config.networks:
-        steps = {} if config.training is None else {"steps": config.training}
-        network = module.train(module.network(algorithm, seed=seed), algorithm, seed=seed, **steps)
+    for seed in fits.networks:
+        steps = {} if fits.training is None else {"steps": fits.training}
+        untrained = module.network(algorithm, seed=seed, width=fits.width)
+        network = module.train(untrained, algorithm, seed=seed, **steps)
         train, held_out = cm.counterfactuals(algorithm, 8_000, seed=seed).split(train=0.7, test=0.3)
-        site = network.site("layers.0")
-        found.append(Case("equality", seed, site, algorithm, ("left", "right"), train, held_out))
-        say(f"equality network {seed}")
-    return found
-
-
-def addition(config: Config) -> list[Case]:
-    """Small GPT-2s that add, the carry in the stream behind block 1 at two tokens together."""
-    module = shipped("addition")
-    algorithm = module.algorithm()
-    found = []
-    for seed in config.adders:
-        network = module.train(module.network(algorithm, seed=seed), algorithm, seed=seed)
-        pairs = cm.counterfactuals(algorithm, 3_000, swap=[{algorithm["carry"]}], seed=seed)
-        train, held_out = pairs.split(train=0.7, test=0.3)
-        site = network.site("block_output", layer=1, position=["last", "answer[0]"])
-        found.append(Case("addition", seed, site, algorithm, ("carry",), train, held_out))
-        say(f"addition network {seed}")
-    return found
+        say(f"network {seed} of {fits.width} units")
+        yield Case(fits.width, seed, network.site("layers.0"), algorithm, ("left", "right"), train, held_out)
 
 
 def shipped(name: str) -> ModuleType:
@@ -338,17 +320,13 @@ def shipped(name: str) -> ModuleType:
 
 def quality(config: Config) -> Iterator[dict[str, Any]]:
     """All rows of the comparison at equal steps."""
-    kinds = [
-        (equality, config.equality_sizes, config.equality),
-        (addition, config.addition_sizes, config.addition),
-    ]
-    for make, sizes, settings in kinds:
-        for case in make(config):
-            for k in sizes:
+    for fits in config.fits:
+        for case in equality(fits):
+            for k in fits.sizes:
                 for lr in RATES:
-                    for way in WAYS:
-                        yield from curves(way, case, k, lr, settings, config.starts)
-                    say(f"{case.what} {case.network}, k = {k}, lr = {lr:g}")
+                    for way in fits.ways:
+                        yield from curves(way, case, k, lr, fits)
+                    say(f"{case.width} units, network {case.network}, k = {k}, lr = {lr:g}")
 
 
 def timed(width: int, k: int, config: Config) -> dict[str, Any]:

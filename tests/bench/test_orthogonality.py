@@ -42,12 +42,13 @@ def test_the_table_is_whole(scripts: dict[str, ModuleType], stored: dict[str, An
     assert [(row["d"], row["k"]) for row in stored["times"]] == [
         (d, k) for d in config["widths"] for k in config["sizes"]
     ]
-    fits = len(config["networks"]) * len(config["equality_sizes"]) + len(config["adders"]) * len(
-        config["addition_sizes"]
+    rates = scripts["orthogonality"].RATES
+    assert rates == (1e-3, 1e-2, 1e-1)
+    assert [fits["width"] for fits in config["fits"]] == [64, 768, 2048]
+    assert len(stored["rows"]) == sum(
+        len(fits["networks"]) * len(fits["sizes"]) * len(rates) * len(fits["ways"]) * fits["starts"]
+        for fits in config["fits"]
     )
-    ways, rates = scripts["orthogonality"].WAYS, scripts["orthogonality"].RATES
-    assert rates == (1e-3, 1e-2)
-    assert len(stored["rows"]) == fits * len(ways) * len(rates) * config["starts"]
 
 
 def test_every_way_keeps_a_basis_orthonormal_and_begins_at_the_same_subspace(
@@ -88,7 +89,8 @@ def test_it_is_the_length_of_the_columns_and_not_the_way(
         ends = {way: sum(page.at(row, 1) for row in rows) / len(rows) for way, rows in own.items()}
         assert ends["unit QR"] >= ends["Stiefel"] - 0.001
     for row in stored["times"]:
-        assert row["Stiefel / QR"][1] < 1.5 < row["torch / QR"][1] + 0.1
+        assert row["Stiefel / QR"][1] < 2
+        assert row["torch / QR"][1] > 1.4
 
 
 @pytest.mark.slow
