@@ -351,3 +351,16 @@ def test_neurons_are_read_and_written_exactly() -> None:
     assert not erased[..., [4, 1]].any()
     assert torch.equal(erased[..., rest], base[..., rest])
     assert torch.equal(Neurons.from_tensors(map.tensors()).index, map.index)
+
+
+@pytest.mark.parametrize(
+    ("reader", "writer"), [((4, 2), (4, 1)), ((4, 2), (5, 2)), ((4,), (4,)), ((2, 3), (2, 3))]
+)
+def test_matrices_that_make_no_subspace_are_refused(reader: tuple[int, ...], writer: tuple[int, ...]) -> None:
+    with pytest.raises(AlignmentError) as caught:
+        Subspace(torch.ones(reader), torch.ones(writer))
+    assert str(caught.value) == (
+        "reader and writer make no subspace\n"
+        f"  got:      reader {reader}, writer {writer}\n"
+        "  expected: two matrices (d, k) of one shape, k at most d"
+    )

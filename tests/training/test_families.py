@@ -385,3 +385,14 @@ def test_where_no_closed_form_is_to_be_had_auto_descends_from_random_starts(
         both[0].maps[0].matrix,
         fit(affine, case.parts[0], seed=0, steps=2, starts=2, init="auto").maps[0].matrix,
     )  # type: ignore[union-attr]
+
+
+def test_patience_needs_something_to_wait_for(case: Planted) -> None:
+    with pytest.raises(FitError) as caught:
+        fit(claim_of(case, "rotation"), case.parts[0], seed=0, steps=2, patience=1)
+    assert str(caught.value) == (
+        "patience waits for a gain on the selection split, and there is none\n"
+        "  got:      patience=1, and no select=\n"
+        "  expected: pairs to select on, or a number of steps that is taken\n"
+        "  do:       give select=, or leave patience= out"
+    )

@@ -29,6 +29,15 @@ class Subspace:
     centre: torch.Tensor | None = None
     """mu, the state whose coordinates erasure puts in; none is the origin.  # shape: (d,)"""
 
+    def __post_init__(self) -> None:
+        fits = self.reader.ndim >= 2 and self.reader.shape == self.writer.shape
+        if not fits or self.reader.shape[-1] > self.reader.shape[-2]:
+            raise AlignmentError(
+                "reader and writer make no subspace",
+                got=f"reader {tuple(self.reader.shape)}, writer {tuple(self.writer.shape)}",
+                expected="two matrices (d, k) of one shape, k at most d",
+            )
+
     def read(self, state: torch.Tensor, /) -> torch.Tensor:
         """Eᵀh, in the reader's precision.  # (..., d) -> (..., k)"""
         return state.to(self.reader.dtype) @ self.reader

@@ -6,7 +6,7 @@ import math
 
 from commutes.algorithm import Finite
 from commutes.evaluation import DRAWS, GATED, Evaluation, cell_rows
-from commutes.robustness._case import Case, Outcome
+from commutes.robustness._case import NUMBER, Case, Outcome
 from commutes.stats import Answer, gate, pairs_to_pass, rate, show
 
 
@@ -15,7 +15,7 @@ def strata(case: Case) -> Outcome:
     evaluation, target = case.evaluation, case.thresholds.target
     algorithm = case.test.algorithm
     if not isinstance(algorithm.domain(algorithm.output_variable), Finite):
-        reason = "the output is a number: agreement within a tolerance is no IIA and has no strata"
+        reason = NUMBER
         sentence = f"agreement {evaluation.overall}"
         return Outcome(Answer.VACUOUS, sentence, {"agreement": evaluation.overall.as_dict()}, reason=reason)
     worst = evaluation.worst

@@ -12,7 +12,7 @@ from commutes.algorithm import Finite, Variable
 from commutes.counterfactuals import GATED, Counterfactuals, best_constant, census, swapped_within
 from commutes.errors import DataError
 from commutes.evaluation import bench, cell_rows, is_effective, is_gated
-from commutes.robustness._case import ALPHA, Case, Outcome, pairs_needed
+from commutes.robustness._case import ALPHA, NUMBER, Case, Outcome, pairs_needed
 from commutes.robustness._worst import Part, Worst, lowest, some, weakest
 from commutes.stats import Answer, gate, show
 
@@ -55,7 +55,7 @@ def joint(case: Case) -> Outcome:
     """
     algorithm, target = case.test.algorithm, case.thresholds.target
     if not isinstance(algorithm.domain(algorithm.output_variable), Finite):
-        return _vacuous("the output is a number: agreement within a tolerance is no IIA and has no strata")
+        return _vacuous(NUMBER)
     if len(case.alignment.variables) < 2:
         return _vacuous("one variable is aligned: nothing can be swapped with it")
     sets, every = _sets(case)

@@ -169,6 +169,8 @@ Bounds = tuple[float, float, float]
 
 # The error rate of one gate.
 ALPHA = 0.05
+# Why what is counted in cells of strata says nothing there.
+NUMBER = "the output is a number: agreement within a tolerance is no IIA and has no strata"
 
 
 def pairs_needed(answer: Answer, target: float, reached: Bounds, n: int, *, complete: bool) -> int | None:

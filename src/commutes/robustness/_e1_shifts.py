@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from commutes.algorithm import Finite
-from commutes.robustness._case import ALPHA, Case, Outcome, pairs_needed
+from commutes.robustness._case import ALPHA, NUMBER, Case, Outcome, pairs_needed
 from commutes.robustness._rungs import rungs_of
 from commutes.robustness._travel import Travelled, travelled
 from commutes.robustness._worst import weakness
@@ -29,7 +29,7 @@ def shifts(case: Case) -> Outcome:
         return Outcome(Answer.NOT_RUN, reason, reason=reason)
     algorithm = case.alignment.algorithm
     if not isinstance(algorithm.domain(algorithm.output_variable), Finite):
-        reason = "the output is a number: agreement within a tolerance is no IIA and has no strata"
+        reason = NUMBER
         return Outcome(Answer.VACUOUS, "no cells to measure under a shift", reason=reason)
     found = [
         travelled(case, rung, number)

@@ -9,7 +9,7 @@ from typing import Any
 from commutes.algorithm import Finite
 from commutes.evaluation import behaviour
 from commutes.network import Network
-from commutes.robustness._case import ALPHA, Case, Outcome
+from commutes.robustness._case import ALPHA, NUMBER, Case, Outcome
 from commutes.robustness._gated import Gated, gated
 from commutes.robustness._refits import NoMapError, Refit, refits
 from commutes.stats import Answer, Rate, clopper_pearson, gate, rate, show
@@ -84,7 +84,7 @@ def _powerless(case: Case, others: int) -> Outcome | None:
         reason = "what the claim was fitted on is not known, so that it cannot be fitted on another network"
         return Outcome(Answer.NOT_RUN, reason, reason=reason)
     if not isinstance(case.test.algorithm.domain(case.test.algorithm.output_variable), Finite):
-        reason = "the output is a number: agreement within a tolerance is no IIA and has no strata"
+        reason = NUMBER
         return Outcome(Answer.VACUOUS, reason, reason=reason)
     open_rivals = {swap: names for swap, names in case.evaluation.not_excluded.items() if names}
     if open_rivals:

@@ -75,6 +75,13 @@ def check_claims(
             got=f"{len(alignments)} alignments, {len(trains)} training parts",
             expected="as many of each, and at least one",
         )
+    if settings.patience is not None and selects is None:
+        raise FitError(
+            "patience waits for a gain on the selection split, and there is none",
+            got=f"patience={settings.patience}, and no select=",
+            expected="pairs to select on, or a number of steps that is taken",
+            fix="give select=, or leave patience= out",
+        )
     for i, (alignment, train) in enumerate(zip(alignments, trains, strict=True)):
         if not any(group.features.learnt for group in alignment.groups):
             raise FitError(
