@@ -16,9 +16,7 @@ from __future__ import annotations
 
 import argparse
 import hashlib
-import importlib.util
 import json
-import sys
 import time
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
@@ -28,9 +26,10 @@ from typing import Any
 
 import torch
 from anchor_pairs import SHARES, TASKS, Counts, Data, draw
-from provenance import ROOT, dumped, library_hash, provenance, say
+from provenance import dumped, library_hash, provenance, say
 from safetensors import safe_open
 from safetensors.torch import save_file
+from shipped import shipped
 
 from commutes.algorithm import Algorithm
 from commutes.alignment import Alignment
@@ -92,17 +91,6 @@ SMOKE = Config(
     fit=replace(FIT, steps=200, batch=128),
     budgets=(),
 )
-
-
-def hypothesis() -> ModuleType:
-    """The shipped file algorithms/equality.py."""
-    spec = importlib.util.spec_from_file_location("equality", ROOT / "algorithms" / "equality.py")
-    assert spec is not None
-    assert spec.loader is not None
-    module = importlib.util.module_from_spec(spec)
-    sys.modules[spec.name] = module
-    spec.loader.exec_module(module)
-    return module
 
 
 def trained(eq: ModuleType, config: Config, cache: Path | None) -> tuple[list[Network], float]:
@@ -203,7 +191,7 @@ def cell(
 
 def experiment(config: Config, only: Mapping[str, Any], work: Path | None, code: str) -> dict[str, Any]:
     """All rows, or those that `only` names."""
-    eq = hypothesis()
+    eq = shipped("equality")
     if work is not None:
         work.mkdir(parents=True, exist_ok=True)
     networks, seconds = trained(eq, config, None if work is None else work / "networks.safetensors")

@@ -13,7 +13,6 @@ python bench/capacity.py --page --out docs/capacity.json      the table of docs/
 from __future__ import annotations
 
 import argparse
-import importlib.util
 import json
 import os
 import statistics
@@ -27,7 +26,8 @@ from typing import Any
 os.environ.setdefault("OMP_NUM_THREADS", "1")
 
 import torch
-from provenance import ROOT, dumped, library_hash, provenance, say
+from provenance import dumped, library_hash, provenance, say
+from shipped import shipped
 
 import commutes as cm
 from commutes.evaluation import bench
@@ -46,16 +46,6 @@ FAMILIES: dict[str, type[Rotation] | type[Oblique] | type[Affine] | type[Reversi
 }
 SETTINGS = Settings(steps=500, lr=1e-2, batch=64, starts=2)
 WIDTH, DIMENSIONS, UNTRAINED = 8, 4, 5
-
-
-def hypotheses() -> Any:
-    """algorithms/boolean.py."""
-    spec = importlib.util.spec_from_file_location("boolean", ROOT / "algorithms" / "boolean.py")
-    assert spec is not None
-    assert spec.loader is not None
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module
 
 
 def claim(algorithm: cm.Algorithm, site: Site, family: str) -> cm.Alignment:
@@ -122,7 +112,7 @@ def main() -> None:
         print("\n".join(table(json.loads(chosen.out.read_text(encoding="utf-8"))["rows"])))
         return
     torch.set_num_threads(1)
-    begin, code, module = time.perf_counter(), library_hash(), hypotheses()
+    begin, code, module = time.perf_counter(), library_hash(), shipped("boolean")
     algorithms = {"(a and b) or (a and c)": module.algorithm(), "a and (b or c)": module.rival()}
     rows: list[dict[str, Any]] = []
     for seed in range(chosen.networks):

@@ -14,19 +14,18 @@ See Inducing Causal Structure for Interpretable Neural Networks, arXiv 2112.0082
 from __future__ import annotations
 
 import argparse
-import importlib.util
 import json
 import time
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
-from types import ModuleType
 from typing import Any
 
 import numpy as np
 import torch
 from iit_page import line, page
 from provenance import ROOT, dumped, library_hash, provenance, say
+from shipped import shipped
 
 import commutes as cm
 from commutes.training import IIT
@@ -77,20 +76,10 @@ KINDS = {
 }
 
 
-def hypotheses() -> ModuleType:
-    """algorithms/equality.py."""
-    spec = importlib.util.spec_from_file_location("equality", ROOT / "algorithms" / "equality.py")
-    assert spec is not None
-    assert spec.loader is not None
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module
-
-
 def row(seed: int, kind: str, config: Config) -> dict[str, Any]:
     """Train one network and measure it."""
     begin = time.process_time()
-    equality, wanted = hypotheses(), KINDS[kind]
+    equality, wanted = shipped("equality"), KINDS[kind]
     algorithm = equality.anchor_algorithm()
     units = cm.Coordinates(equality.anchor_network(algorithm, seed=seed).site(config.layer))
     claim = cm.Alignment(algorithm, {algorithm[v]: units[i] for v, i in wanted.units.items()})

@@ -23,7 +23,6 @@ python bench/orthogonality.py --page --out docs/orthogonality.json   only the pa
 from __future__ import annotations
 
 import argparse
-import importlib.util
 import json
 import os
 import statistics
@@ -32,7 +31,6 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import asdict, dataclass
 from functools import cached_property
 from pathlib import Path
-from types import ModuleType
 from typing import Any
 
 os.environ.setdefault("OMP_NUM_THREADS", "1")
@@ -40,7 +38,8 @@ os.environ.setdefault("OMP_NUM_THREADS", "1")
 import numpy as np
 import torch
 from orthogonality_page import page
-from provenance import ROOT, dumped, library_hash, provenance, say
+from provenance import dumped, library_hash, provenance, say
+from shipped import shipped
 from torch.nn.utils.parametrizations import orthogonal
 
 import commutes as cm
@@ -306,16 +305,6 @@ def equality(fits: Fits) -> Iterator[Case]:
         train, held_out = cm.counterfactuals(algorithm, 8_000, seed=seed).split(train=0.7, test=0.3)
         say(f"network {seed} of {fits.width} units")
         yield Case(fits.width, seed, network.site("layers.0"), algorithm, ("left", "right"), train, held_out)
-
-
-def shipped(name: str) -> ModuleType:
-    """A file of algorithms/."""
-    spec = importlib.util.spec_from_file_location(name, ROOT / "algorithms" / f"{name}.py")
-    assert spec is not None
-    assert spec.loader is not None
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module
 
 
 def quality(config: Config) -> Iterator[dict[str, Any]]:

@@ -14,19 +14,18 @@ from __future__ import annotations
 
 import argparse
 import hashlib
-import importlib.util
 import json
 import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from types import ModuleType
 from typing import Any
 
 import numpy as np
 import torch
 from provenance import ROOT, code_hash, dumped, provenance, say
 from published_page import page
+from shipped import shipped
 
 import commutes as cm
 from commutes.engine import capture
@@ -44,16 +43,6 @@ MOST, NOTHING = 0.5, 0.1
 SPLITS, DRAWS, OTHERS, HUNDREDS = 10, 1_000, 20, 10_000
 PAIRS = MODULUS * (MODULUS // 2)
 """Controlled pairs over all inputs, each used once: as many as there can be."""
-
-
-def hypotheses() -> ModuleType:
-    """algorithms/modular_addition.py."""
-    spec = importlib.util.spec_from_file_location("modular", ROOT / "algorithms" / "modular_addition.py")
-    assert spec is not None
-    assert spec.loader is not None
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module
 
 
 @dataclass(frozen=True, eq=False)
@@ -94,7 +83,7 @@ def closeness(difference: np.ndarray, frequencies: Sequence[int]) -> np.ndarray:
 
 def table(path: Path, attention: str) -> Table:
     """The network of a file, run on all inputs in float64."""
-    known = hypotheses().load(path, attention=attention)
+    known = shipped("modular_addition").load(path, attention=attention)
     network = known.with_module(known.module.double())
     a, b = (codes.reshape(-1) for codes in np.indices((MODULUS, MODULUS)))
     with torch.no_grad():

@@ -11,7 +11,6 @@ python bench/recipes.py --page --out docs/recipes.json  the rows of docs/languag
 from __future__ import annotations
 
 import argparse
-import importlib.util
 import json
 import math
 import os
@@ -27,6 +26,7 @@ os.environ.setdefault("OMP_NUM_THREADS", "1")
 import numpy as np
 import torch
 from provenance import ROOT, code_hash, dumped, provenance, say
+from shipped import shipped
 
 import commutes as cm
 from commutes.algorithm import Columns
@@ -148,16 +148,6 @@ def table(rows: Sequence[Mapping[str, Any]]) -> list[str]:
             f"| {recipe.told} | {recipe.task} | {recipe.model} | {found['steps']:,} | {right:,} of {n:,} {interval} |"
         )
     return lines
-
-
-def shipped(name: str) -> ModuleType:
-    """A file of algorithms/."""
-    spec = importlib.util.spec_from_file_location(name, ROOT / "algorithms" / f"{name}.py")
-    assert spec is not None
-    assert spec.loader is not None
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module
 
 
 def main() -> None:

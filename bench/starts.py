@@ -20,7 +20,6 @@ python bench/starts.py --part compiled --out docs/starts_compiled.json
 from __future__ import annotations
 
 import argparse
-import importlib.util
 import itertools
 import json
 import os
@@ -35,9 +34,9 @@ os.environ.setdefault("OMP_NUM_THREADS", "1")
 import numpy as np
 import torch
 from anchor import Config, trained
-from anchor import hypothesis as equality_file
 from anchor_pairs import draw
-from provenance import ROOT, dumped, library_hash, provenance, say
+from provenance import dumped, library_hash, provenance, say
+from shipped import shipped
 
 import commutes as cm
 from commutes.engine import BUDGET
@@ -106,7 +105,7 @@ PARTS = {
 
 def equality(work: Path, networks: int) -> list[Case]:
     """The anchor's networks, first hidden layer."""
-    eq, config = equality_file(), replace(Config(), pairs=6_000)
+    eq, config = shipped("equality"), replace(Config(), pairs=6_000)
     found, _ = trained(eq, config, work / "equality.safetensors")
     algorithm_of = eq.anchor_algorithm()
     inputs = eq.anchor_distribution()
@@ -123,7 +122,7 @@ def equality(work: Path, networks: int) -> list[Case]:
 
 def addition(work: Path, networks: int) -> list[Case]:
     """Small GPT-2s that add two numbers of two digits, trained here."""
-    module = _shipped("addition")
+    module = shipped("addition")
     algorithm = module.algorithm()
     cases = []
     for seed in range(networks):
@@ -156,15 +155,6 @@ def compiled(work: Path, networks: int) -> list[Case]:
             told = f"{name}: {variable}"
             cases.append(Case(number, told, site, made.algorithm, (variable,), train, held_out))
     return cases
-
-
-def _shipped(name: str) -> Any:
-    spec = importlib.util.spec_from_file_location(name, ROOT / "algorithms" / f"{name}.py")
-    assert spec is not None
-    assert spec.loader is not None
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module
 
 
 class Unsettled(Selection):

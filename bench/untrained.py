@@ -22,8 +22,8 @@ from typing import Any
 os.environ.setdefault("OMP_NUM_THREADS", "1")
 
 import torch
-from anchor import hypothesis
 from provenance import dumped, library_hash, provenance, say
+from shipped import shipped
 
 import commutes as cm
 from commutes.features import Oblique, Rotation
@@ -43,7 +43,7 @@ def rows(
     map: str, k: int, networks: Sequence[int] = range(NETWORKS), *, das: bool = True
 ) -> Iterator[dict[str, Any]]:
     """All methods on these networks."""
-    eq = hypothesis()
+    eq = shipped("equality")
     algorithm = eq.anchor_algorithm()
     claims, parts = [], []
     for seed in networks:

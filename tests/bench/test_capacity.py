@@ -52,7 +52,7 @@ def test_a_rotation_tells_the_algorithms_apart_and_a_reversible_network_does_not
 @pytest.mark.slow
 @pytest.mark.parametrize("family", ["rotation", "reversible"])
 def test_a_row_comes_again(script: ModuleType, stored: list[dict[str, Any]], family: str) -> None:
-    module = script.hypotheses()
+    module = script.shipped("boolean")
     algorithm = module.algorithm()
     network = module.train(module.network(algorithm, seed=0, width=script.WIDTH), algorithm, seed=0)
     old = next(row for row in stored if (row["network"], row["family"]) == (0, family))

@@ -24,20 +24,6 @@ def any_size(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(P, "_SMALL", 0)
 
 
-@pytest.fixture
-def calls(monkeypatch: pytest.MonkeyPatch) -> list[torch.Size]:
-    """What oneDNN multiplied."""
-    found: list[torch.Size] = []
-    own = P._Product.apply
-
-    def noted(x: torch.Tensor, *others: object) -> object:
-        found.append(x.shape)
-        return own(x, *others)
-
-    monkeypatch.setattr(P._Product, "apply", noted)
-    return found
-
-
 def linear(kind: str) -> nn.Module:
     torch.manual_seed(0)
     made = {"bias": nn.Linear(40, 50), "no bias": nn.Linear(40, 50, bias=False), "Conv1D": Conv1D(50, 40)}

@@ -30,20 +30,6 @@ def any_size(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     torch.backends.mkldnn.set_flags(True)
 
 
-@pytest.fixture
-def calls(monkeypatch: pytest.MonkeyPatch) -> list[torch.Size]:
-    """What oneDNN multiplied."""
-    found: list[torch.Size] = []
-    own = P._Product.apply
-
-    def noted(x: torch.Tensor, *others: object) -> object:
-        found.append(x.shape)
-        return own(x, *others)
-
-    monkeypatch.setattr(P._Product, "apply", noted)
-    return found
-
-
 def network(family: str) -> Network:
     if family != "in place":
         return M.network(family, dtype=torch.float32)
