@@ -17,6 +17,7 @@ time      processor time of a step (64 rows: swap, loss, backward, Adam), the th
 
 python bench/orthogonality.py --out docs/orthogonality.json     everything, and the page beside it
 python bench/orthogonality.py --smoke                           a small form of both, printed
+python bench/orthogonality.py --times --out docs/orthogonality.json  only the times again
 python bench/orthogonality.py --page --out docs/orthogonality.json   only the page again
 """
 
@@ -86,7 +87,7 @@ class Config:
     )
     widths: tuple[int, ...] = (128, 768, 2048)
     sizes: tuple[int, ...] = (1, 16, 64)
-    rounds: int = 3
+    rounds: int = 15
     rows: int = 64
 
 
@@ -393,6 +394,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description="Write docs/orthogonality.json and docs/orthogonality.md.")
     parser.add_argument("--out", type=Path, help="the JSON file, written as it goes; the page goes beside it")
     parser.add_argument("--smoke", action="store_true", help="print a small form")
+    parser.add_argument("--times", action="store_true", help="of the JSON file only the times again")
     parser.add_argument("--page", action="store_true", help="only write the page of the JSON file again")
     given = parser.parse_args()
     torch.set_num_threads(1)
@@ -400,7 +402,14 @@ def main() -> None:
         *_, whole = made(SMOKE)
         print(dumped(whole))
         return
-    if not given.page:
+    if given.times:
+        begin, code, config = time.process_time(), library_hash(), Config()
+        result = json.loads(given.out.read_text(encoding="utf-8"))
+        result["times"] = [timed(width, k, config) for width in config.widths for k in config.sizes]
+        result["config"]["rounds"] = config.rounds
+        result["timed"] = {"code": code, "seconds": round(time.process_time() - begin)}
+        given.out.write_text(dumped(result), encoding="utf-8")
+    elif not given.page:
         # First what a test makes again.
         *_, small = made(SMOKE)
         for result in made(Config()):

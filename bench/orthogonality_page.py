@@ -35,7 +35,12 @@ def page(result: Mapping[str, Any]) -> str:
         "",
         f"Milliseconds of processor time of one step ({config['rows']} rows: swap, squared loss, backward, Adam; one "
         f"thread, 32 bits), medians of {config['rounds']} steps. The three take turns, and ratios are of steps next to "
-        "each other, so that whatever else the machine does slows all alike: least, median, most.",
+        "each other, so that whatever else the machine does slows all alike: least, median, most."
+        + (
+            f" Taken by code {result['timed']['code'][:16]}, {result['timed']['seconds']:,} s."
+            if "timed" in result
+            else ""
+        ),
         "",
         "| d | k | QR | torch | Stiefel | torch / QR | Stiefel / QR |",
         "|--:|--:|--:|--:|--:|---|---|",

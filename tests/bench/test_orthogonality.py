@@ -89,8 +89,7 @@ def test_it_is_the_length_of_the_columns_and_not_the_way(
         ends = {way: sum(page.at(row, 1) for row in rows) / len(rows) for way, rows in own.items()}
         assert ends["unit QR"] >= ends["Stiefel"] - 0.001
     for row in stored["times"]:
-        assert row["Stiefel / QR"][1] < 2
-        assert row["torch / QR"][1] > 1.4
+        assert row["Stiefel / QR"][1] < 1.5 < row["torch / QR"][1] + 0.1
 
 
 @pytest.mark.slow
