@@ -132,8 +132,10 @@ def check_training(
             expected="an aligned variable on every path from an input to the output",
             fix="align a variable on that path too, or leave strict= out",
         )
-    # Clean states of all inputs are looked at once: what is not finite is told before a step makes more of it.
-    prepare(alignment.network, alignment.algorithm.arrays(train.inputs), alignment.sites)
+    # Clean states of all inputs are looked at once, and no base run is kept: what is not finite is told before a step
+    # makes more of it.
+    inputs = alignment.algorithm.arrays(train.inputs)
+    prepare(alignment.network, inputs, alignment.sites, bases=train.base[:1])
 
 
 def trained_parameters(module: torch.nn.Module) -> list[torch.nn.Parameter]:
