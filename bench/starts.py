@@ -14,7 +14,6 @@ python bench/starts.py --part addition --out docs/starts_addition.json
 python bench/starts.py --part compiled --out docs/starts_compiled.json
     --work FOLDER                            keeps the trained networks
     --networks N --map M --k K --lr R        a part of it, printed
-    --random, --calibrate                    of a file only the random starts again, or by what is chosen
 """
 
 from __future__ import annotations
@@ -40,7 +39,10 @@ from shipped import shipped
 
 import commutes as cm
 from commutes.engine import BUDGET
-from commutes.features import Features, Oblique, Rotation
+from commutes.evaluation import bench
+from commutes.features import Features, Oblique, Parametrisation, Rotation, random_raw
+from commutes.features._oblique import ReaderAndWriter
+from commutes.features._rotation import unit
 from commutes.network import Network, Site
 from commutes.testing.compiler import compile_program, program
 from commutes.training import Settings, closed_forms
@@ -52,9 +54,10 @@ from commutes.training._starts import _calibrated, _random, _raws
 MAPS: dict[str, type[Rotation] | type[Oblique]] = {"orthogonal": Rotation, "oblique": Oblique}
 RATES = (1e-2, 1e-3)
 MARKS = (0.9, 0.95)
-BEFORE = "random, not orthonormal"
-"""What random starts of oblique maps were before these tables were made: Gaussian columns as they are."""
+SKEWED = "random, not orthonormal"
+"""A random start of an oblique map of several variables, of Gaussian columns as they are: the other way to draw one."""
 EFFECTIVE = "calibration on effective pairs"
+"""The other way to choose a closed form: by the training pairs whose answer must change alone, as many of them."""
 # A fit is settled where it is within this of the best that it comes to.
 NEARLY = 0.01
 # Over so many symbols that both parts have pairs of every stratum; variables of which every closed form exists.
@@ -198,6 +201,8 @@ class Beginnings:
     """Of every claim and start."""
     rates: list[list[float]]
     """What `init="auto"` chooses by, of every claim and start."""
+    effective: list[list[float | None]]
+    """What it might choose by instead, of every claim and closed form; None of a random start."""
 
 
 def beginnings(
@@ -217,14 +222,35 @@ def beginnings(
             budget=BUDGET // 2,
             objective=settings.objective,
         )
-        raws, rates = [], []
+        raws, rates, effective = [], [], []
+        randoms = ["random"]
         for member, i, case in zip(members.members, own, chosen, strict=True):
-            raws.append([_random(member, 0, 0), *(_raws(member, forms[i][name], name) for name in names)])
-            closed, chance, _ = _calibrated(member, forms[i], raws[-1][:1], case.train)
+            drawn = [_random(member, 0, 0)]
+            if map == "oblique" and len(case.variables) > 1:
+                drawn.append(tuple(skewed(part) for part in member.parts))
+                randoms = ["random", SKEWED]
+            raws.append([*drawn, *(_raws(member, forms[i][name], name) for name in names)])
+            closed, chance, n = _calibrated(member, forms[i], drawn, case.train)
             rates.append(chance + [closed[name] for name in names])
+            pairs = case.train.subset(np.flatnonzero(case.train.effective)[:n])
+            on = bench(member.alignment, pairs)
+            hits = [float(on.hits(forms[i][name].featurizers).mean()) for name in names]
+            effective.append([None] * len(drawn) + hits)
         yield Beginnings(
-            tuple(chosen), tuple(claims[i] for i in own), members, ("random", *names), raws, rates
+            tuple(chosen),
+            tuple(claims[i] for i in own),
+            members,
+            (*randoms, *names),
+            raws,
+            rates,
+            effective,
         )
+
+
+def skewed(part: Parametrisation) -> torch.Tensor:
+    """Reader and writer alike, unit columns of a Gaussian matrix."""
+    assert isinstance(part, ReaderAndWriter)
+    return unit(random_raw(part.width, part.size, 0)).repeat(1, 2)
 
 
 def usable(claim: cm.Alignment, train: cm.Counterfactuals) -> Forms:
@@ -245,8 +271,9 @@ def descended(own: Beginnings, settings: Settings, where: dict[str, Any]) -> lis
     for i, case in enumerate(own.cases):
         told = {"network": case.network, "claim": case.claim, **where, "n": len(case.held_out)}
         curves = found.history(i, 0)["start_curves"]
-        for name, rate, curve in zip(own.names, own.rates[i], curves, strict=True):
-            rows.append(told | {"start": name, "calibration": round(rate, 4)} | row_of(curve))
+        for name, rate, other, curve in zip(own.names, own.rates[i], own.effective[i], curves, strict=True):
+            by = {"calibration": round(rate, 4)} | ({} if other is None else {EFFECTIVE: round(other, 4)})
+            rows.append(told | {"start": name} | by | row_of(curve))
     return rows
 
 
@@ -270,15 +297,6 @@ def main() -> None:
     asked.add_argument("--k", type=int, nargs="+")
     asked.add_argument("--lr", type=float, nargs="+")
     asked.add_argument("--map", choices=list(MAPS), nargs="+")
-    asked.add_argument(
-        "--add", action="store_true", help="the sizes that a file lacks, by the code as it is now"
-    )
-    asked.add_argument(
-        "--random", action="store_true", help="of the cells of a file only the random starts again"
-    )
-    asked.add_argument(
-        "--calibrate", action="store_true", help="of the cells of a file only what is chosen by again"
-    )
     chosen = asked.parse_args()
     torch.set_num_threads(1)
     code, part = library_hash(), PARTS[chosen.part]
@@ -287,15 +305,6 @@ def main() -> None:
     makers = {"equality": (equality, 10), "addition": (addition, 5), "compiled": (compiled, len(PROGRAMS))}
     make, count = makers[chosen.part]
     cases = make(chosen.work, chosen.networks or count)
-    if chosen.add:
-        added(chosen.out, cases, settings, part.sizes, code)
-        return
-    if chosen.random:
-        again(chosen.out, cases, chosen.map or list(MAPS), code)
-        return
-    if chosen.calibrate:
-        chosen_by_again(chosen.out, cases, settings, code)
-        return
     rows, spent = kept(chosen.out, code, settings)
     for k, map in itertools.product(chosen.k or part.sizes, chosen.map or MAPS):
         forms: list[Forms] = []
@@ -315,66 +324,6 @@ def main() -> None:
                 chosen.out.write_text(dumped(result), encoding="utf-8")
     if chosen.out is None:
         print("\n".join(json.dumps(row) for row in rows))
-
-
-def added(path: Path, cases: Sequence[Case], settings: Settings, sizes: Sequence[int], code: str) -> None:
-    """The sizes that a file lacks, by other code than the rest; which ones and by what is noted beside them."""
-    found = json.loads(path.read_text(encoding="utf-8"))
-    assert found["settings"] == json.loads(json.dumps(asdict(settings)))
-    note = found.get("added", {"k": [], "code": code, "seconds": 0})
-    if note["code"] != code:
-        raise SystemExit(f"{path} has sizes that were added by other code")
-    spent = float(note["seconds"])
-    for k, map in itertools.product(sizes, MAPS):
-        have = {row["lr"] for row in found["rows"] if (row["map"], row["k"]) == (map, k)}
-        begin = time.process_time()
-        forms: list[Forms] = []
-        for lr in RATES:
-            if lr in have:
-                continue
-            forms = forms or [usable(case.alignment(MAPS[map], k), case.train) for case in cases]
-            found["rows"] += cell(cases, map, k, lr, settings, forms)
-            elapsed = time.process_time() - begin
-            say(f"{map}, k = {k}, lr = {lr:g}: {elapsed:.0f} s")
-            note = {"k": sorted({*note["k"], k}), "code": code, "seconds": round(spent + elapsed)}
-            path.write_text(dumped(found | {"added": note}), encoding="utf-8")
-        spent += time.process_time() - begin
-
-
-def again(path: Path, cases: Sequence[Case], maps: Sequence[str], code: str) -> None:
-    """Random starts once more, by code that draws them in another way; those that were there keep another name."""
-    found = json.loads(path.read_text(encoding="utf-8"))
-    settings = replace(Settings(**{**found["settings"], "init": ()}))
-    begin = time.process_time()
-    cells = dict.fromkeys((row["map"], row["k"], row["lr"]) for row in found["rows"] if row["map"] in maps)
-    for row in found["rows"]:
-        if row["map"] in maps and row["start"] == "random":
-            row["start"] = BEFORE
-    for map, k, lr in cells:
-        found["rows"] += cell(cases, map, k, lr, settings, [{} for _ in cases])
-        say(f"{map}, k = {k}, lr = {lr:g}, random starts: {time.process_time() - begin:.0f} s")
-        found["again"] = {"maps": list(maps), "code": code, "seconds": round(time.process_time() - begin)}
-        path.write_text(dumped(found), encoding="utf-8")
-
-
-def chosen_by_again(path: Path, cases: Sequence[Case], settings: Settings, code: str) -> None:
-    """By what a closed form is chosen, once more, by code that chooses in another way; curves are what they were."""
-    found = json.loads(path.read_text(encoding="utf-8"))
-    begin = time.process_time()
-    rates: dict[tuple[Any, ...], float] = {}
-    for map, k in dict.fromkeys((row["map"], row["k"]) for row in found["rows"]):
-        for own in beginnings(cases, map, k, settings):
-            for case, of_case in zip(own.cases, own.rates, strict=True):
-                for name, rate in zip(own.names, of_case, strict=True):
-                    rates[case.network, case.claim, map, k, name] = round(rate, 4)
-        say(f"{map}, k = {k}: {time.process_time() - begin:.0f} s")
-    for row in found["rows"]:
-        start = "random" if row["start"] == BEFORE else row["start"]
-        # The first tables had it by the pairs whose answer must change.
-        row.setdefault(EFFECTIVE, row["calibration"])
-        row["calibration"] = rates[row["network"], row["claim"], row["map"], row["k"], start]
-    found["calibrated"] = {"code": code, "seconds": round(time.process_time() - begin)}
-    path.write_text(dumped(found), encoding="utf-8")
 
 
 def kept(path: Path | None, code: str, settings: Settings) -> tuple[list[dict[str, Any]], float]:

@@ -36,7 +36,7 @@ PARTS = {
         "into all. A network's value is the mean over its variables.",
     ),
 }
-RANDOM, BEFORE, CHOSEN = "random", "random, not orthonormal", "chosen"
+RANDOM, SKEWED, CHOSEN = "random", "random, not orthonormal", "chosen"
 EFFECTIVE = "calibration on effective pairs"
 MARKS = (0.9, 0.95)
 NEARLY = 0.01
@@ -81,28 +81,6 @@ def part(result: Mapping[str, Any]) -> list[str]:
         f"torch {result['versions']['torch']}.",
         "",
     ]
-    if "again" in result:
-        lines += [
-            "These rows showed that random starts of oblique maps began badly where the variables fill the layer: "
-            "columns were Gaussian, and a variable's projector by itself far from orthogonal. They are orthonormal "
-            f"since, and were made again (code {result['again']['code'][:16]}, {result['again']['seconds']:,} s); "
-            f"*{BEFORE}* is what they were.",
-            "",
-        ]
-    if "calibrated" in result:
-        lines += [
-            "By what a closed form is chosen was measured again, by the code of "
-            f"{result['calibrated']['code'][:16]} ({result['calibrated']['seconds']:,} s): the first tables had it by "
-            "the pairs whose answer must change alone, among which a map that swaps too much gets the most right.",
-            "",
-        ]
-    if "added" in result:
-        later = result["added"]
-        lines += [
-            f"k = {' and '.join(f'{k}' for k in later['k'])} came later, by the code of {later['code'][:16]} "
-            f"({later['seconds']:,} s).",
-            "",
-        ]
     if any(count < most(rows) for count in networks_of(rows)):
         lines += [
             "A form with fewer networks was refused on the others, because the subspaces of the variables overlap; its "
@@ -155,7 +133,7 @@ def with_chosen(rows: Sequence[Row], by: str = "calibration") -> list[Row]:
     for own in grouped(
         rows, lambda row: (row["network"], row["claim"], row["map"], row["k"], row["lr"])
     ).values():
-        closed = [row for row in own if row["start"] not in (RANDOM, BEFORE)]
+        closed = [row for row in own if row["start"] not in (RANDOM, SKEWED)]
         if closed:
             best = max(closed, key=lambda row: row[by])
             found.append({**best, "start": CHOSEN, "form": best["start"]})
@@ -279,11 +257,11 @@ def verdict(result: Mapping[str, Any]) -> list[str]:
             f"{result['settings']['steps']:,} steps, nine in ten after {most:,}."
         )
     lines += choice(result["rows"])
-    before = [row for row in rows if row["start"] == BEFORE]
-    if before:
-        same = [row for row in random if row["map"] in {one["map"] for one in before}]
+    skewed = [row for row in rows if row["start"] == SKEWED]
+    if skewed:
+        same = [row for row in random if row["map"] in {one["map"] for one in skewed}]
         lines.append(
-            f"- *random starts of oblique maps*: orthonormal against Gaussian: {words(compared(same, before))}."
+            f"- *random starts of oblique maps*: orthonormal against Gaussian: {words(compared(same, skewed))}."
         )
     if result["part"] == "equality":
         lines.append(worst(result["rows"]))
@@ -291,18 +269,14 @@ def verdict(result: Mapping[str, Any]) -> list[str]:
 
 
 def choice(rows: Sequence[Row]) -> list[str]:
-    """Whether to choose by all cells or by the pairs whose answer must change, where both were tried."""
-    rows = [row for row in rows if EFFECTIVE in row]
-    if not rows:
-        return []
+    """Whether to choose by all cells or by the pairs whose answer must change."""
     ends = []
     for by in ("calibration", EFFECTIVE, "final"):
         chosen = [row for row in with_chosen(rows, by) if row["start"] == CHOSEN]
         ends.append(show(float(np.mean([row["final"] for row in chosen]))))
     return [
-        f"- *what to choose by*, k = {' and '.join(str(k) for k in sorted({row['k'] for row in rows}))}: chosen by the "
-        f"mean over cells fits end at {ends[0]}, by the pairs whose answer must change alone at {ends[1]}; the best "
-        f"closed form of each claim, seen from the end, at {ends[2]}."
+        f"- *what to choose by*: chosen by the mean over cells fits end at {ends[0]}, by the pairs whose answer must "
+        f"change alone at {ends[1]}; the best closed form of each claim, seen from the end, at {ends[2]}."
     ]
 
 

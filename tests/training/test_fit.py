@@ -35,7 +35,9 @@ def bits(claim: Alignment) -> str:
 
 
 def test_a_fit_finds_the_planted_subspaces(case):
-    claim = fit(case.claim, case.parts[0], select=case.parts[1], seed=0, steps=600, lr=0.02, batch=128)
+    # Measured at the end alone: a fit that is right on all of the selection split ends there, before it is this close.
+    settings = Settings(steps=600, every=600, lr=0.02, batch=128)
+    (claim,) = fit_many([case.claim], [case.parts[0]], selects=[case.parts[1]], seed=0, settings=settings)
     for i, name in enumerate(("left", "right")):
         angle = case.truth[i].angles(claim.subspace(claim.algorithm[name]))
         assert float(angle.max()) < 0.2
@@ -390,7 +392,7 @@ def test_float64_networks_are_fitted():
 
 def test_progress_is_told_and_ends_at_the_end(case):
     told = []
-    settings = Settings(steps=700, lr=0.03, batch=96, starts=3, every=50)
+    settings = Settings(steps=700, lr=0.01, batch=96, starts=3, every=50)
     (claim,) = fit_many(
         [case.claim], [case.parts[0]], selects=[case.parts[1]], seed=0, settings=settings,
         progress=lambda step, steps, figures: told.append((step, steps, dict(figures))),

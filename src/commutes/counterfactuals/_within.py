@@ -51,7 +51,9 @@ def controlled_within(
         complete=False,
     )
     known = pairs._reservoir
-    return from_drawn(pairs.algorithm, design, None if known is None else known.sibling())
+    # A list is the same for all. A sample is as large as `pairs` needed: of dozens of variables far more than these.
+    shared = known.sibling() if known is not None and known.listed else None
+    return from_drawn(pairs.algorithm, design, shared)
 
 
 def swapped_within(

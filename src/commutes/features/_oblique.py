@@ -9,7 +9,7 @@ import torch
 
 from commutes.engine import Featurizer
 from commutes.features._parametrisation import Parametrisation
-from commutes.features._rotation import alike, random_raw
+from commutes.features._rotation import random_raw, unit
 from commutes.features._slices import Features
 from commutes.features._subspace import Subspace, orthonormal
 from commutes.network import Site
@@ -54,7 +54,7 @@ class ReaderAndWriter(Parametrisation):
         """B = A, orthonormal: every variable begins at a random orthogonal projector.  # shape: (d, 2 k)"""
         # Gaussian columns would do for one variable. Of several that nearly fill the site each one's projector is then
         # far from orthogonal, and the fit ends far lower: .66 instead of .89 on the equality networks (docs/starts.md).
-        columns = alike(orthonormal(random_raw(self.width, self.size, seed)))
+        columns = orthonormal(random_raw(self.width, self.size, seed))
         return torch.cat([columns, columns], dim=1)
 
     def solve(self, raw: torch.Tensor) -> torch.Tensor:
@@ -84,4 +84,4 @@ class ReaderAndWriter(Parametrisation):
         """Reader and writer, as long as those of a random start are."""
         if not isinstance(featurizer, Subspace):
             return None
-        return torch.cat([alike(featurizer.reader), alike(featurizer.writer)], dim=1)
+        return torch.cat([unit(featurizer.reader), unit(featurizer.writer)], dim=1)

@@ -59,8 +59,8 @@ class OrthonormalBasis(Parametrisation):
     size: int
 
     def start(self, seed: int) -> torch.Tensor:
-        """Gaussian, so that the subspace is uniformly random.  # shape: (d, k)"""
-        return random_raw(self.width, self.size, seed)
+        """Unit columns of a Gaussian matrix: the subspace is uniformly random.  # shape: (d, k)"""
+        return unit(random_raw(self.width, self.size, seed))
 
     def solve(self, raw: torch.Tensor) -> torch.Tensor:
         """The bases.  # (n, d, k) -> (n, d, k)"""
@@ -80,12 +80,17 @@ class OrthonormalBasis(Parametrisation):
 
     def raw(self, featurizer: Featurizer) -> torch.Tensor | None:
         """The reader, as long as a random start is."""
-        return alike(featurizer.reader) if isinstance(featurizer, Subspace) else None
+        return unit(featurizer.reader) if isinstance(featurizer, Subspace) else None
 
 
-def alike(columns: torch.Tensor) -> torch.Tensor:
-    """Columns of the length that Gaussian ones have, so that a learning rate means the same.  # (d, k) -> (d, k)"""
-    return columns / columns.norm(dim=0) * len(columns) ** 0.5
+def unit(columns: torch.Tensor) -> torch.Tensor:
+    """Columns of length 1, where descent begins.  # (d, k) -> (d, k)
+
+    The length is part of the rate: a step of Adam turns a column of length 1 by about lr * sqrt(d) at first, and by
+    less as the columns grow, which they do because the gradient is at right angles to them. From longer columns fits
+    come less far (docs/orthogonality.md).
+    """
+    return columns / columns.norm(dim=0)
 
 
 def random_raw(width: int, k: int, seed: int, *, dtype: torch.dtype = torch.float32) -> torch.Tensor:
