@@ -59,8 +59,8 @@ class OrthonormalBasis(Parametrisation):
     size: int
 
     def start(self, seed: int) -> torch.Tensor:
-        """Unit columns of a Gaussian matrix: the subspace is uniformly random.  # shape: (d, k)"""
-        return unit(random_raw(self.width, self.size, seed))
+        """A uniformly random orthonormal basis.  # shape: (d, k)"""
+        return orthonormal(random_raw(self.width, self.size, seed))
 
     def solve(self, raw: torch.Tensor) -> torch.Tensor:
         """The bases.  # (n, d, k) -> (n, d, k)"""
