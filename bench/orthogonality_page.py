@@ -10,7 +10,7 @@ import numpy as np
 from commutes.stats import mean_interval, show
 
 TIMED = ("QR", "torch", "Stiefel")
-WAYS = (*TIMED, "unit QR")
+WAYS = (*TIMED, "long QR")
 
 
 def page(result: Mapping[str, Any]) -> str:
@@ -26,8 +26,8 @@ def page(result: Mapping[str, Any]) -> str:
         "**QR**: the Q of a sign-fixed QR of a free d x k matrix, which is what `cm.Rotation` does. **torch**: "
         "`torch.nn.utils.parametrizations.orthogonal` as it is called by default, Householder reflections behind a "
         "d x d matrix that stays. **Stiefel**: the matrix itself, Adam on the part of the gradient in the tangent "
-        "space with its mean carried along by projection, and the Q of a sign-fixed QR after every step. **unit QR**: "
-        "the first one from columns of length 1, as torch and Stiefel have them, instead of sqrt(d).",
+        "space with its mean carried along by projection, and the Q of a sign-fixed QR after every step. All three "
+        "begin at columns of length 1. **long QR**: the first from columns of length sqrt(d), as Gaussian ones are.",
         "",
         *verdict(result),
         "",

@@ -15,7 +15,7 @@ import commutes as cm
 from commutes.alignment import pyvene_calls
 from commutes.engine.pyvene import pyvene
 from commutes.errors import AlignmentError, DataError, EngineError
-from commutes.features import Subspace
+from commutes.features import Gated, Neurons, Subspace, random_raw, rotation
 from tests.network.transformers import models as M
 from tests.parity.claims import by_engine, by_pyvene, fitted, sums
 from tests.planted import exact, planted
@@ -168,6 +168,103 @@ def test_the_parts_of_one_representation_of_pyvene_become_variables(kind: str) -
     with torch.no_grad():
         out = theirs(base, [source], where, subspaces=2)[1].logits[:, -1]
         assert torch.allclose(out, by_pyvene(alignment, pairs), atol=1e-10)
+
+
+MASKED: dict[str, tuple[str, list[int]]] = {
+    "boundless": ("BoundlessRotatedSpaceIntervention", [0, 1, 2, 3, 4]),
+    "masked rotation": ("SigmoidMaskRotatedSpaceIntervention", [1, 6, 9]),
+    "masked neurons": ("SigmoidMaskIntervention", [1, 6, 9]),
+}
+
+
+def masked(kind: str, chosen: list[int], temperature: float = 1e-6) -> Any:
+    """An intervention of pyvene's with gates of its own, of which these are on."""
+    with torch.random.fork_rng():
+        torch.manual_seed(5)
+        found = getattr(pyvene(), MASKED[kind][0])(embed_dim=16).double()
+    with torch.no_grad():
+        if kind == "boundless":
+            # Not at a coordinate, which would be swapped by half.
+            found.set_intervention_boundaries((len(chosen) - 0.5) / 16)
+        else:
+            mask = found.masks if kind == "masked rotation" else found.mask
+            mask.fill_(-1)[chosen] = 1
+    found.set_temperature(torch.tensor(temperature))
+    return found
+
+
+@pytest.mark.filterwarnings(
+    "ignore:To copy construct from a tensor"
+)  # pyvene's, at every run of masked neurons
+@pytest.mark.parametrize("kind", list(MASKED))
+def test_what_a_mask_of_pyvenes_takes_is_what_comes_back(kind: str) -> None:
+    """Cooled to the end pyvene answers alike, but for coordinate 0 of a boundary, which it swaps by half for ever."""
+    algorithm, network = sums("gpt2"), M.network("gpt2")
+    left, chosen = algorithm["left"], MASKED[kind][1]
+    theirs = masked(kind, chosen)
+    where = pyvene().RepresentationConfig(layer=1, component="block_output", unit="pos", intervention=theirs)
+    model = pyvene().IntervenableModel(pyvene().IntervenableConfig([where]), M.model("gpt2"))
+    alignment = cm.from_pyvene(model, algorithm, network, variables=[left], position="{b[last]}")
+    basis = theirs.rotate_layer.weight.detach() if "rotat" in MASKED[kind][0].lower() else torch.eye(16)
+    expected = Subspace(basis[:, chosen].double(), basis[:, chosen].double())
+    assert alignment.subspace(left).to(dtype=torch.float64).angles(expected).max() < ANGLE
+    assert alignment.subspace(left).reader.shape[1] == len(chosen)
+    pairs = cm.counterfactuals(algorithm, 4, seed=0, swap=[{left}])
+    inputs = network.encode(algorithm.arrays(pairs.inputs))
+    base, source = (
+        {k: t[torch.from_numpy(rows)] for k, t in inputs.kwargs.items()}
+        for rows in (pairs.base, pairs.source[:, 0])
+    )
+    position = {"sources->base": inputs.kwargs["input_ids"].shape[1] - 2}
+    with torch.no_grad():
+        out = model(base, [source], position)[1].logits[:, -1]
+        gap = float((out - by_pyvene(alignment, pairs)).abs().max())
+    # A rotation of pyvene's is drawn in single precision, and orthonormal as far.
+    assert gap > 1e-4 if kind == "boundless" else gap < 1e-6
+
+
+@pytest.mark.parametrize("family", [cm.Mask, cm.Boundless])
+def test_a_mask_goes_to_pyvene_as_what_it_chose(family: Any) -> None:
+    algorithm, network = sums("gpt2"), M.network("gpt2")
+    left, right = algorithm["left"], algorithm["right"]
+    site = network.site("block_output", layer=1, position="{b[last]}")
+    features = cm.Mask(cm.Coordinates(site)) if family is cm.Mask else cm.Boundless(site)
+    claim = cm.Alignment(algorithm, {left: features[:4], right: features[4:7]})
+    inner = (
+        Neurons(torch.arange(7)) if family is cm.Mask else rotation(random_raw(16, 7, 2, dtype=torch.float64))
+    )
+    gate = torch.tensor([True, False, True, False, False, True, True])
+    alignment = claim.with_maps([Gated(inner, gate)])
+    model = cm.to_pyvene(alignment)
+    back = cm.from_pyvene(model, algorithm, network, variables=[left, right], position="{b[last]}")
+    for variable, k in ((left, 2), (right, 2)):
+        assert back.subspace(variable).reader.shape[1] == k
+    assert apart(alignment, back) < ANGLE
+    pairs = cm.counterfactuals(algorithm, 6, seed=0, swap=[{left, right}, {left}])
+    with torch.no_grad():
+        logits = by_pyvene(alignment, pairs)
+        assert torch.allclose(logits, by_engine(alignment, pairs), atol=1e-10)
+    gap: Any = cm.evaluate(alignment, pairs, engine="pyvene").self_checks["pyvene beside this engine"]
+    assert gap < 1e-10
+
+
+def test_a_mask_with_no_gate_on_is_refused_both_ways() -> None:
+    algorithm, network = sums("gpt2"), M.network("gpt2")
+    left, right = algorithm["left"], algorithm["right"]
+    theirs = masked("masked neurons", [])
+    where = pyvene().RepresentationConfig(layer=1, component="block_output", unit="pos", intervention=theirs)
+    model = pyvene().IntervenableModel(pyvene().IntervenableConfig([where]), M.model("gpt2"))
+    words = "a mask with no gate on swaps nothing"
+    refused(
+        AlignmentError,
+        words,
+        lambda: cm.from_pyvene(model, algorithm, network, variables=[left], position="last"),
+    )
+    space = cm.Boundless(network.site("block_output", layer=1, position="last"))
+    claim = cm.Alignment(algorithm, {left: space[:2], right: space[2:4]})
+    basis = rotation(random_raw(16, 4, 0, dtype=torch.float64))
+    closed = claim.with_maps([Gated(basis, torch.tensor([True, True, False, False]))])
+    refused(AlignmentError, words, lambda: cm.to_pyvene(closed))
 
 
 def test_inputs_that_pyvene_fitted_on_are_refused_if_they_are_told_and_labelled_if_not() -> None:
@@ -345,9 +442,11 @@ def test_interventions_that_are_no_subspace_are_refused() -> None:
 
     refused(AlignmentError, "got:      str", back("a model"))
     refused(AlignmentError, "mode 'serial'", back(made(at(1, low_rank()), mode="serial")))
+    added = pv.AdditionIntervention(embed_dim=16)
+    refused(AlignmentError, "a AdditionIntervention", back(made(at(1, added))))
     with torch.random.fork_rng():
-        boundless = pv.BoundlessRotatedSpaceIntervention(embed_dim=16)
-    refused(AlignmentError, "a BoundlessRotatedSpaceIntervention", back(made(at(1, boundless))))
+        boundless = pv.BoundlessRotatedSpaceIntervention(embed_dim=16, subspace_partition=[[0, 2], [2, 4]])
+    refused(AlignmentError, "with a partition, which it does not look at", back(made(at(1, boundless))))
     constant = pv.VanillaIntervention(embed_dim=16, source_representation=torch.zeros(16))
     refused(AlignmentError, "a constant for its source", back(made(at(1, constant))))
     refused(AlignmentError, "on unit 'h'", back(made(at(1, low_rank(), unit="h"))))

@@ -40,7 +40,7 @@ def by_pyvene(alignment: cm.Alignment, pairs: cm.Counterfactuals, chunk: int | N
     inputs = alignment.network.encode(alignment.algorithm.arrays(pairs.inputs))
     plan = layouts(alignment.network, inputs, alignment.sites)
     translated = exchange(alignment, inputs, plan)
-    model, found = translated.model(alignment.featurizers), dict[int, torch.Tensor]()
+    model, found = translated.model(), dict[int, torch.Tensor]()
     for rows, arguments in translated.calls(pairs, chunk or len(pairs)):
         out: Any = model(**arguments)[1]
         logits = out if isinstance(out, torch.Tensor) else out.logits[:, alignment.network.read_position]

@@ -95,6 +95,26 @@ def test_a_partition_without_subspaces_is_a_swap_of_everything() -> None:
     assert gap(R.ours(net, [site], [R.rotated(w)], first), one) < CLOSE
 
 
+def test_the_first_coordinate_of_a_boundless_rotation_is_swapped_by_half() -> None:
+    """However cool it is: its gate is sigmoid(j / T) sigmoid((b - j) / T), and the first factor is 1/2 at j = 0."""
+    with torch.random.fork_rng():
+        torch.manual_seed(0)
+        boundless = pyvene().BoundlessRotatedSpaceIntervention(embed_dim=16).double()
+    boundless.set_intervention_boundaries(2.5 / 16)
+    boundless.set_temperature(torch.tensor(1e-9))
+    basis = boundless.rotate_layer.weight.detach()
+    base, source = (random_raw(4, 16, seed, dtype=torch.float64) for seed in (1, 2))
+    with torch.no_grad():
+        moved = (boundless(base, source) - base) @ basis
+    gates = torch.tensor([0.5, 1.0, 1.0, *[0.0] * 13], dtype=torch.float64)
+    assert torch.allclose(moved, gates * ((source - base) @ basis), atol=1e-5)
+    own = cm.Boundless(R.network(M.model("gpt2")).site(BLOCK, position=3))
+    part = own.parametrisation(16, range(4), [range(4)])
+    solved = part.solve(part.start(0)[None])[0]
+    open_ = part.hard(solved).gate
+    assert open_.tolist() == [True, True, False, False]
+
+
 def test_the_interchange_dimension_of_a_low_rank_rotation_is_ignored() -> None:
     """`set_interchange_dim(2)` means the first two columns of a square rotation, and of a low-rank one all four."""
     model, w = M.model("gpt2"), R.basis(4)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections import Counter
 from dataclasses import dataclass
 from typing import Any
@@ -37,11 +38,36 @@ class Part:
         """Columns of the map, or neurons among `width`."""
         if self.member is not None:
             return list(self.intervention.subspace_partition[self.member])
+        if type(self.intervention) in _masked():
+            return self._open()
         if type(self.intervention) is pyvene().LowRankRotatedSpaceIntervention:
             return list(range(self.basis.shape[1]))
         # Of fewer neurons than it was told of pyvene takes those that there are.
         most = self.intervention.interchange_dim
         return list(range(width if most is None else min(int(most), width)))
+
+    def _open(self) -> list[int]:
+        """What a mask takes as its temperature goes to 0.
+
+        Raises:
+            AlignmentError: Nothing.
+        """
+        if hasattr(self.intervention, "intervention_boundaries"):
+            size = len(self.intervention.intervention_population)
+            # As pyvene bounds it.
+            share = min(max(float(self.intervention.intervention_boundaries.detach()[0]), 1e-3), 1.0)
+            return list(range(math.ceil(share * size)))
+        mask = self.intervention.masks if self.is_rotation else self.intervention.mask
+        found = torch.nonzero(mask.detach() > 0).flatten().tolist()
+        if not found:
+            raise AlignmentError(
+                "a mask with no gate on swaps nothing",
+                where=str(self),
+                got=f"{len(mask)} numbers, none above 0",
+                expected="at least one above 0",
+                fix="write None for this part",
+            )
+        return found
 
     def __str__(self) -> str:
         return self.key if self.member is None else f"{self.key}, subspace {self.member}"
@@ -87,16 +113,30 @@ def parts_of(intervenable: Any) -> list[Part]:
     return found
 
 
+def _masked() -> tuple[type, ...]:
+    """Interventions with gates of their own: one variable each."""
+    pv = pyvene()
+    return (
+        pv.BoundlessRotatedSpaceIntervention,
+        pv.SigmoidMaskRotatedSpaceIntervention,
+        pv.SigmoidMaskIntervention,
+    )
+
+
 def _check_kind(intervention: Any, representation: Any, key: str) -> None:
     pv = pyvene()
-    plain = (pv.LowRankRotatedSpaceIntervention, pv.RotatedSpaceIntervention, pv.VanillaIntervention)
+    masked = _masked()
+    plain = (pv.LowRankRotatedSpaceIntervention, pv.RotatedSpaceIntervention, pv.VanillaIntervention, *masked)
     got = f"a {type(intervention).__name__}"
-    if type(intervention) in plain and intervention.is_source_constant:
+    known = type(intervention) in plain
+    if known and intervention.is_source_constant:
         got += " with a constant for its source"
-    elif type(intervention) in plain and representation.unit in ("pos", "h.pos"):
-        return
-    elif type(intervention) in plain:
+    elif known and representation.unit not in ("pos", "h.pos"):
         got += f" on unit {representation.unit!r}"
+    elif type(intervention) in masked and intervention.subspace_partition is not None:
+        got += " with a partition, which it does not look at"
+    elif known:
+        return
     raise AlignmentError(
         "an intervention that is no interchange of a subspace",
         where=key,

@@ -12,6 +12,7 @@ import torch
 
 from commutes.algorithm import Variable
 from commutes.alignment._alignment import Alignment, Group, _sample
+from commutes.alignment._opened import opened
 from commutes.counterfactuals import Counterfactuals
 from commutes.engine import Featurizer, SiteLayout, layouts
 from commutes.engine.pyvene import Carrier, Representation, Twin, call, carrier, pyvene, represented, twin
@@ -28,15 +29,15 @@ def to_pyvene(alignment: Alignment) -> Any:
     `pyvene_calls` gives what it is called with.
 
     Raises:
-        AlignmentError: Not fitted, or maps that are no orthogonal subspaces and no neurons.
+        AlignmentError: Not fitted, or maps that are no orthogonal subspaces and no neurons, of masks behind open gates.
         EngineError: A site where pyvene does something else than is declared; the message says what.
 
     See pyvene: A Library for Understanding and Improving PyTorch Models via Interventions, arXiv 2403.07809.
     """
-    featurizers = alignment.featurizers
+    _ = alignment.featurizers  # refuses one that is not fitted
     inputs = alignment.network.encode(_sample(alignment.algorithm))
     plan = layouts(alignment.network, inputs, alignment.sites)
-    return exchange(alignment, inputs, plan).model(featurizers)
+    return exchange(alignment, inputs, plan).model()
 
 
 def pyvene_calls(
@@ -71,12 +72,12 @@ class Exchange:
     parts: tuple[Representation, ...]
     """One per variable, in the alignment's order."""
 
-    def model(self, featurizers: Sequence[Featurizer]) -> Any:
-        """The intervenable model with these maps, one per group."""
+    def model(self) -> Any:
+        """The intervenable model with the alignment's maps."""
         pv = pyvene()
         found: dict[Variable, Any] = {}
         for number, (group, where, featurizer) in enumerate(
-            zip(self.alignment.groups, self.carriers, featurizers, strict=True)
+            zip(self.alignment.groups, self.carriers, self.alignment.featurizers, strict=True)
         ):
             _check_family(group, featurizer)
             if isinstance(featurizer, Neurons):
@@ -98,11 +99,13 @@ class Exchange:
 
 
 def exchange(alignment: Alignment, inputs: Inputs, plan: Mapping[Site, SiteLayout]) -> Exchange:
-    """Find pyvene's words for an alignment.
+    """Find pyvene's words for an alignment; of a mask what it chose.
 
     Raises:
+        AlignmentError: A mask with no gate on.
         EngineError: pyvene has none, or would do something else there.
     """
+    alignment = opened(alignment)
     other = twin(alignment.network, inputs)
     groups = alignment.groups
     carriers = tuple(

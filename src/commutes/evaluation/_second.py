@@ -23,7 +23,7 @@ def answered_by_pyvene(alignment: Alignment, bench: Bench) -> tuple[Outcome, flo
     """
     prepared, pairs = bench.prepared, bench.pairs
     translated = exchange(alignment, prepared.inputs, prepared.plan)
-    model = translated.model(alignment.featurizers)
+    model = translated.model()
     found, order, worst, compared = [], [], 0.0, set[int]()
     with torch.no_grad():
         for rows, arguments in translated.calls(pairs, prepared.network.batch_size(prepared.inputs)):
