@@ -105,7 +105,7 @@ def test_masks_are_saved_with_what_they_choose_among(case: Planted, tmp_path: Pa
     given = Subspace(whole, whole)
     site, test = _site(case), case.parts[2]
     makers = [
-        (Mask(Directions(site, given), 1, 0.2, (0.9, 0.1)), given, (0, 1)),
+        (Mask(Directions(site, given), 1, 0.2, (0.9, 0.1), "exponential"), given, (0, 1)),
         (Mask(Coordinates(site), per=2), Neurons(torch.arange(6)), (0, 1, 4, 5)),
         (Mask(Dictionary(site, _dictionary(case.truth))), None, (3, 7)),
     ]
@@ -124,10 +124,11 @@ def test_masks_are_saved_with_what_they_choose_among(case: Planted, tmp_path: Pa
         assert evaluate(again, test).record() == evaluate(claim, test).record()
         mask, map = again.groups[0].features, again.featurizers[0]
         assert isinstance(mask, Mask)
-        assert (mask.per, mask.sparsity, mask.temperature) == (
+        assert (mask.per, mask.sparsity, mask.temperature, mask.cooling) == (
             features.per,
             features.sparsity,
             features.temperature,
+            features.cooling,
         )
         assert isinstance(map, Gated)
         assert map.open == opened

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import pytest
 import torch
 
@@ -106,6 +108,7 @@ def test_the_last_gate_may_be_smaller(site) -> None:
         {"sparsity": "a"},
         {"temperature": 1.0},
         {"temperature": (1,)},
+        {"cooling": "cosine"},
     ],
 )
 def test_settings_of_a_mask_that_are_none_are_refused(site, options) -> None:
@@ -113,10 +116,12 @@ def test_settings_of_a_mask_that_are_none_are_refused(site, options) -> None:
         Mask(Coordinates(site), **options)
 
 
-def test_gates_grow_hard_as_the_fit_goes_on(site) -> None:
-    part = Mask(Coordinates(site), temperature=(2.0, 0.5)).parametrisation(6, [0, 1], [(0, 1)])
+@pytest.mark.parametrize(("cooling", "middle"), [("linear", 1.25), ("exponential", 1.0)])
+def test_gates_grow_hard_as_the_fit_goes_on(site, cooling: Any, middle: float) -> None:
+    mask = Mask(Coordinates(site), temperature=(2.0, 0.5), cooling=cooling)
+    part = mask.at(site).parametrisation(6, [0, 1], [(0, 1)])
     raw = torch.tensor([1.0, -1.0])
-    for progress, temperature in ((0.0, 2.0), (0.5, 1.25), (1.0, 0.5)):
+    for progress, temperature in ((0.0, 2.0), (0.5, middle), (1.0, 0.5)):
         assert torch.allclose(part.map(raw, progress).gate, torch.sigmoid(raw / temperature))
         cost = part.penalty(raw[None], progress)
         assert torch.allclose(cost, 0.1 * torch.sigmoid(raw / temperature).mean()[None])
@@ -135,6 +140,9 @@ def test_a_boundary_lets_the_first_coordinates_of_its_variable_through(site) -> 
     assert isinstance(hard.inner, Subspace)
     assert hard.inner.defect() < 1e-6
     soft = part.map(solved[0], 0.0).gate
+    slow = Boundless(site, cooling="exponential").at(site).parametrisation(6, range(5), [(0, 1, 4), (2, 3)])
+    expected = torch.sigmoid(torch.tensor(1 / 3 / (0.2 * 0.01) ** 0.5))
+    assert slow.map(solved[0], 0.5).gate[0] == pytest.approx(float(expected), abs=1e-6)
     assert soft[1] == pytest.approx(0.5, abs=1e-6)
     assert soft[0] == pytest.approx(float(torch.sigmoid(torch.tensor(1 / 3 / 0.2))), abs=1e-6)
     assert part.penalty(solved, 0.0).tolist() == pytest.approx([0.375], abs=1e-6)

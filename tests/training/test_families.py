@@ -275,6 +275,7 @@ def test_what_a_family_is_told_is_a_part_of_the_fit(case: Planted, tmp_path: Any
     families = {
         "sparsity": [Mask(Coordinates(site)), Mask(Coordinates(site), sparsity=50.0)],
         "temperature": [Boundless(site), Boundless(site, temperature=(0.3, 0.01))],
+        "cooling": [Boundless(site), Boundless(site, cooling="exponential")],
         "per": [Mask(Coordinates(site)), Mask(Coordinates(site), per=3)],
         "directions": [Mask(Directions(site, Subspace(b, b))) for b in (basis, turned)],
         "dictionary": [Mask(Dictionary(site, one)) for one in sae],

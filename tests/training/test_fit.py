@@ -36,8 +36,9 @@ def bits(claim: Alignment) -> str:
 
 def test_a_fit_finds_the_planted_subspaces(case):
     # Measured at the end alone: a fit that is right on all of the selection split ends there, before it is this close.
-    settings = Settings(steps=600, every=600, lr=0.02, batch=128)
-    (claim,) = fit_many([case.claim], [case.parts[0]], selects=[case.parts[1]], seed=0, settings=settings)
+    claim = fit(
+        case.claim, case.parts[0], select=case.parts[1], seed=0, steps=600, every=600, lr=0.02, batch=128
+    )
     for i, name in enumerate(("left", "right")):
         angle = case.truth[i].angles(claim.subspace(claim.algorithm[name]))
         assert float(angle.max()) < 0.2

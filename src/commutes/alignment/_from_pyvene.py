@@ -46,8 +46,8 @@ def from_pyvene(
     pyvene is told positions and heads only when it is called, so that they have to be said here.
 
     Args:
-        intervenable: With rotations (low-rank or square) or plain swaps, or with masks, of which is taken what they come
-            to as they cool: boundless or masked rotations, masked neurons.
+        intervenable: With rotations (low-rank or square), plain swaps, or masks, of which is taken what they come to as
+            they cool: boundless and masked rotations, masked neurons.
         algorithm: The hypothesis.
         network: Around the weights that the intervenable model has.
         variables: Which variable each part is, None to leave one out. A representation is one part, or as many as

@@ -77,7 +77,11 @@ def _code(what: str, got: str, features: Features) -> AlignmentError:
 def settings_of(features: Features) -> dict[str, Any]:
     """What the family's constructor takes beside the site."""
     if isinstance(features, Mask | Boundless):
-        own: dict[str, Any] = {"sparsity": features.sparsity, "temperature": list(features.temperature)}
+        own: dict[str, Any] = {
+            "sparsity": features.sparsity,
+            "temperature": list(features.temperature),
+            "cooling": features.cooling,
+        }
         if isinstance(features, Mask):
             given = features.features
             own |= {"per": features.per, "of": {"features": str(given), "settings": settings_of(given)}}
@@ -108,11 +112,13 @@ def family_of(site: Site, group: Mapping[str, Any], tensors: Mapping[str, torch.
     name, settings = group["features"], group.get("settings", {})
     if "temperature" in settings:
         first, last = settings["temperature"]
+        # Files that were written before there was another one do not have it.
+        cooling = settings.get("cooling", "linear")
         if "of" not in settings:
-            return Boundless(site, settings["sparsity"], (first, last))
+            return Boundless(site, settings["sparsity"], (first, last), cooling)
         given = family_of(site, settings["of"], _inner(tensors))
         assert isinstance(given, Coordinates | Directions | Dictionary)
-        return Mask(given, int(settings["per"]), settings["sparsity"], (first, last))
+        return Mask(given, int(settings["per"]), settings["sparsity"], (first, last), cooling)
     if name == "given directions":
         return Directions(site, Subspace.from_tensors(tensors).to(device=site.network.device))
     if name == "dictionary":

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Hashable, Sequence
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, Literal, get_args
 
 import torch
 
@@ -22,6 +22,8 @@ from commutes.network import Site
 # Of a learning rate the boundary gets this much more than a basis, of which it is one number among many.
 _FASTER = 4.0
 
+Cooling = Literal["linear", "exponential"]
+
 
 @dataclass(frozen=True, eq=False)
 class Mask(Features):
@@ -38,6 +40,8 @@ class Mask(Features):
     sparsity: float = 0.1
     """Times the mean of the gates (not their sum), in the loss."""
     temperature: tuple[float, float] = (1.0, 0.01)
+    cooling: Cooling = "linear"
+    """How the temperature falls from step to step: by equal differences, or by equal ratios (exponential)."""
 
     def __post_init__(self) -> None:
         if not isinstance(self.features, Coordinates | Directions | Dictionary):
@@ -49,7 +53,7 @@ class Mask(Features):
             )
         if type(self.per) is not int or self.per < 1:
             raise AlignmentError("per is a count", got=repr(self.per), expected="a whole number from 1")
-        _check(self.sparsity, self.temperature)
+        _check(self.sparsity, self.temperature, self.cooling)
 
     @property
     def site(self) -> Site:  # type: ignore[override]
@@ -72,7 +76,7 @@ class Mask(Features):
     def at(self, site: Site) -> Mask:
         """The same mask, not fitted, at another site."""
         features = self.features.at(site)
-        return Mask(features, self.per, self.sparsity, self.temperature)
+        return Mask(features, self.per, self.sparsity, self.temperature, self.cooling)
 
     def size(self, width: int) -> int:
         """As many coordinates as the given map has."""
@@ -91,7 +95,9 @@ class Mask(Features):
         assert inner is not None
         gates = sorted({c // self.per for c in coordinates})
         gate_of = tuple(gates.index(c // self.per) for c in coordinates)
-        return Gates(self.key(coordinates), gate_of, self.sparsity, self.temperature, inner)
+        return Gates(
+            self.key(coordinates), gate_of, self.sparsity, Falling(*self.temperature, self.cooling), inner
+        )
 
     def _check_whole(self, size: int, coordinates: Sequence[int], columns: Sequence[Sequence[int]]) -> None:
         for own in columns:
@@ -136,9 +142,11 @@ class Boundless(Features):
     sparsity: float = 0.1
     """Times the mean share of coordinates before the boundaries, in the loss."""
     temperature: tuple[float, float] = (0.2, 0.01)
+    cooling: Cooling = "linear"
+    """As of a `Mask`."""
 
     def __post_init__(self) -> None:
-        _check(self.sparsity, self.temperature)
+        _check(self.sparsity, self.temperature, self.cooling)
 
     @property
     def learnt(self) -> bool:
@@ -150,14 +158,16 @@ class Boundless(Features):
 
     def at(self, site: Site) -> Boundless:
         """The same family at another site."""
-        return Boundless(site, self.sparsity, self.temperature)
+        return Boundless(site, self.sparsity, self.temperature, self.cooling)
 
     def parametrisation(
         self, width: int, coordinates: Sequence[int], columns: Sequence[Sequence[int]]
     ) -> BasisAndBoundaries:
         """A d x k matrix and a boundary per variable."""
         basis = OrthonormalBasis(width, len(coordinates))
-        return BasisAndBoundaries(basis, tuple(map(tuple, columns)), self.sparsity, self.temperature)
+        return BasisAndBoundaries(
+            basis, tuple(map(tuple, columns)), self.sparsity, Falling(*self.temperature, self.cooling)
+        )
 
     def accepts(self, featurizer: Featurizer) -> bool:
         """Gated rotations only."""
@@ -209,6 +219,21 @@ class Gated:
 
 
 @dataclass(frozen=True)
+class Falling:
+    """A temperature as it falls through a fit."""
+
+    first: float
+    last: float
+    cooling: Cooling
+
+    def at(self, progress: float) -> float:
+        """The temperature there; `progress` runs from 0 to 1."""
+        if self.cooling == "exponential":
+            return self.first * (self.last / self.first) ** progress
+        return self.first + (self.last - self.first) * progress
+
+
+@dataclass(frozen=True)
 class Gates(Parametrisation):
     """One number w per gate, open where it is above 0."""
 
@@ -216,7 +241,7 @@ class Gates(Parametrisation):
     gate_of: tuple[int, ...]
     """Of every coordinate, its gate."""
     sparsity: float
-    temperature: tuple[float, float]
+    temperature: Falling
     inner: Featurizer = field(compare=False)
 
     @property
@@ -236,7 +261,7 @@ class Gates(Parametrisation):
 
     def map(self, solved: torch.Tensor, progress: float) -> Gated:
         """Soft gates."""
-        return Gated(self.inner, self._spread(torch.sigmoid(solved / _falling(self.temperature, progress))))
+        return Gated(self.inner, self._spread(torch.sigmoid(solved / self.temperature.at(progress))))
 
     def hard(self, solved: torch.Tensor) -> Gated:
         """Open or closed."""
@@ -247,7 +272,7 @@ class Gates(Parametrisation):
 
     def penalty(self, solved: torch.Tensor, progress: float) -> torch.Tensor:
         """The mean gate.  # (n, gates) -> (n,)"""
-        return self.sparsity * torch.sigmoid(solved / _falling(self.temperature, progress)).mean(dim=-1)
+        return self.sparsity * torch.sigmoid(solved / self.temperature.at(progress)).mean(dim=-1)
 
 
 @dataclass(frozen=True)
@@ -258,7 +283,7 @@ class BasisAndBoundaries(Parametrisation):
     columns: tuple[tuple[int, ...], ...]
     """Of every variable, its columns of the basis, the first ones taken first."""
     sparsity: float
-    temperature: tuple[float, float]
+    temperature: Falling
 
     @property
     def cools(self) -> bool:
@@ -291,7 +316,7 @@ class BasisAndBoundaries(Parametrisation):
     def map(self, solved: torch.Tensor, progress: float) -> Gated:
         """Soft gates."""
         columns, shares = self._parts(solved)
-        gates = torch.sigmoid(self._before(shares) / _falling(self.temperature, progress))
+        gates = torch.sigmoid(self._before(shares) / self.temperature.at(progress))
         return Gated(self.basis.map(columns, progress), gates)
 
     def hard(self, solved: torch.Tensor) -> Gated:
@@ -309,12 +334,10 @@ class BasisAndBoundaries(Parametrisation):
         return self.sparsity * self._parts(solved)[1].mean(dim=-1)
 
 
-def _falling(temperature: tuple[float, float], progress: float) -> float:
-    first, last = temperature
-    return first + (last - first) * progress
-
-
-def _check(sparsity: float, temperature: tuple[float, float]) -> None:
+def _check(sparsity: float, temperature: tuple[float, float], cooling: str) -> None:
+    if cooling not in get_args(Cooling):
+        known = " or ".join(map(repr, get_args(Cooling)))
+        raise AlignmentError("no such cooling", got=repr(cooling), expected=known)
     numbers = (sparsity, *temperature) if isinstance(temperature, tuple | list) else (None,)
     plain = len(numbers) == 3 and all(type(one) in (int, float) for one in numbers)
     if not plain or not 0 <= sparsity < float("inf") or not temperature[0] >= temperature[1] > 0:

@@ -42,6 +42,7 @@ def fit(
     lr: float = Settings.lr,
     batch: int = Settings.batch,
     starts: int = Settings.starts,
+    every: int = Settings.every,
     init: str | Sequence[str] = (),
     schedule: Schedule = Settings.schedule,
     warmup: int = Settings.warmup,
@@ -67,6 +68,7 @@ def fit(
         lr: Learning rate of Adam.
         batch: Pairs per step.
         starts: Random starts.
+        every: Steps between measurements on the selection split. The fit ends once a start is right on all of it.
         init: Closed forms from which further starts begin, such as "contrast"; see `closed_form`.
         schedule: Whether the rate falls to a tenth of itself by a cosine, in a line, or not.
         warmup: Steps through which the rate rises first.
@@ -99,6 +101,7 @@ def fit(
         lr,
         batch,
         starts,
+        every,
         init=named,
         schedule=schedule,
         warmup=warmup,
