@@ -44,7 +44,7 @@ FAMILIES: dict[str, type[Rotation] | type[Oblique] | type[Affine] | type[Reversi
     "affine": Affine,
     "reversible": Reversible,
 }
-SETTINGS = Settings(steps=500, lr=1e-2, batch=64, starts=2)
+SETTINGS = Settings(steps=500, lr=1e-2, batch=64, starts=5)
 WIDTH, DIMENSIONS, UNTRAINED = 8, 4, 5
 
 
