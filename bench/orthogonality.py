@@ -12,7 +12,7 @@ long QR   as QR, but from columns of length sqrt(d), as Gaussian ones are, inste
           number by the rate, and so turns them by sqrt(d) times less
 
 quality   interchange-intervention accuracy on held-out pairs at equal steps (mean over the cells of swapped set and
-          stratum), side by side on the same networks, pairs and seeds
+          stratum), side by side on the same networks, pairs and seeds; of both lengths from closed forms, too
 time      processor time of a step (64 rows: swap, loss, backward, Adam), the three of them in turn
 
 python bench/orthogonality.py --out docs/orthogonality.json     everything, and the page beside it
@@ -44,11 +44,12 @@ from shipped import shipped
 from torch.nn.utils.parametrizations import orthogonal
 
 import commutes as cm
-from commutes.engine import BUDGET
+from commutes.engine import BUDGET, Featurizer
 from commutes.features import Parametrisation, Rotation, Subspace, orthonormal
 from commutes.features._rotation import OrthonormalBasis, random_raw
 from commutes.network import Site
-from commutes.training import Settings
+from commutes.training import Settings, closed_form
+from commutes.training._closed_methods import Method
 from commutes.training._cohort import cohort
 from commutes.training._descent import rate
 from commutes.training._selection import Selection
@@ -57,6 +58,11 @@ COMMAND = "python bench/orthogonality.py --out docs/orthogonality.json"
 TIMED = ("QR", "torch", "Stiefel")
 WAYS = (*TIMED, "long QR")
 RATES = (1e-3, 1e-2, 1e-1)
+LENGTHS = ("QR", "long QR")
+"""Of which a descent from closed forms is tried, too."""
+FORMS: tuple[Method, ...] = ("difference_of_means", "contrast", "attribution")
+EARLY = 10
+"""A step at which a fit is measured before the quarters: what was found may be lost at first."""
 
 
 @dataclass(frozen=True)
@@ -185,6 +191,11 @@ class LongColumns(OrthonormalBasis):
         """# shape: (d, k)"""
         return random_raw(self.width, self.size, seed)
 
+    def raw(self, featurizer: Featurizer) -> torch.Tensor | None:
+        """As long."""
+        found = super().raw(featurizer)
+        return None if found is None else found * self.width**0.5
+
 
 @dataclass(frozen=True, eq=False)
 class LongRotation(Rotation):
@@ -249,22 +260,27 @@ class Case:
         return cm.Alignment(self.algorithm, slices)
 
 
-def curves(way: str, case: Case, k: int, lr: float, fits: Fits) -> list[dict[str, Any]]:
-    """Of every start the accuracy on held-out pairs as the fit goes on."""
-    starts = fits.starts
+def curves(
+    way: str, case: Case, k: int, lr: float, fits: Fits, form: Method | None = None
+) -> list[dict[str, Any]]:
+    """Of every random start, or of a closed form, the accuracy on held-out pairs as the fit goes on."""
     claim = case.alignment(way, k)
     members = cohort([claim], [case.train], budget=BUDGET // 2)
     held_out = Selection(members, [claim], [case.held_out], budget=BUDGET // 2)
-    begin = np.random.default_rng([k, 0])
-    seeds = [int(s) for s in begin.integers(2**62, size=starts)]
-    raws = [
-        torch.stack([part.start(seed) for seed in seeds]).requires_grad_()
-        for part in members.members[0].parts
-    ]
+    (part,) = members.members[0].parts
+    if form is None:
+        seeds = np.random.default_rng([k, 0]).integers(2**62, size=fits.starts)
+        begins = [part.start(int(seed)) for seed in seeds]
+    else:
+        (map,) = closed_form(claim, case.train, method=form, seed=0).featurizers
+        begin = part.raw(map)
+        assert begin is not None
+        begins = [begin]
+    raws, starts = [torch.stack(begins).requires_grad_()], len(begins)
     adam = torch.optim.Adam(raws, lr=lr)
     generator = torch.Generator().manual_seed(k)
     spent = time.process_time()
-    found: list[list[list[float]]] = [[] for _ in seeds]
+    found: list[list[list[float]]] = [[] for _ in begins]
 
     def measure(at: int) -> None:
         nonlocal spent
@@ -279,10 +295,12 @@ def curves(way: str, case: Case, k: int, lr: float, fits: Fits) -> list[dict[str
         adam.param_groups[0]["lr"] = rate(Settings(steps=fits.steps, lr=lr), number)
         gradients = members.step(raws, fits.batch, starts, [generator])[1]
         step(way, raws, gradients, adam)
-        if number % (fits.steps // 4) == 0:
+        if number == EARLY or number % (fits.steps // 4) == 0:
             measure(number)
     seconds = time.process_time() - spent
     where = {"width": case.width, "network": case.network, "way": way, "k": k, "lr": lr}
+    if form is not None:
+        where["form"] = form
     return [
         where
         | {
@@ -316,6 +334,9 @@ def quality(config: Config) -> Iterator[dict[str, Any]]:
                 for lr in RATES:
                     for way in fits.ways:
                         yield from curves(way, case, k, lr, fits)
+                    for form in FORMS:
+                        for way in LENGTHS:
+                            yield from curves(way, case, k, lr, fits, form)
                     say(f"{case.width} units, network {case.network}, k = {k}, lr = {lr:g}")
 
 

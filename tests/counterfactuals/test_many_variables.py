@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from commutes.algorithm import Algorithm
-from commutes.counterfactuals import controlled_within, counterfactuals
+from commutes.counterfactuals import _controlled, controlled_within, counterfactuals
 from commutes.counterfactuals._design import Design
 from commutes.counterfactuals._pool import Reservoir
 from commutes.counterfactuals._verbs import design_of
@@ -115,3 +115,53 @@ def test_what_the_held_variables_fix_is_not_searched_for(monkeypatch: pytest.Mon
     assert len(calls) == 1
     assert "node_0" not in held
     assert (flips.pairs.base_value(upper) != flips.pairs.source_value(upper)).all()
+
+
+def rare() -> Algorithm:
+    """v is 2 for one of 10,000 pairs of its inputs, and otherwise 0 or 1."""
+    found = Algorithm("a rare value")
+    found.inputs("a b c d", domain=range(100))
+    found.add("v", "a", "b", f=lambda a, b: 2 if a == b == 0 else int(a + b > 100), domain=range(3))
+    found.add("big", "c", "d", f=lambda c, d: c + d > 100, domain=[False, True])
+    found.add("out", "v", "big", f=lambda v, big: (v + big) % 3, domain=range(3), output=True)
+    return found.check()
+
+
+@pytest.mark.parametrize("seed", range(3))
+def test_a_few_controlled_pairs_of_a_large_sample_have_every_value(seed: int) -> None:
+    """Of a sample a part is tried: all bases that have a rare value, and sources that have it often."""
+    algorithm = rare()
+    train = counterfactuals(algorithm, 40_000, seed=0, distribution="inputs", reuse=True).split(
+        train=0.5, rest=0.5
+    )[0]
+    assert len(train._reservoir.pool()) > 2 * _controlled._BASES
+    pairs = controlled_within(train, "v", 1_024, seed=seed)
+    made = set(zip(pairs.base_value("v").tolist(), pairs.source_value("v").tolist(), strict=True))
+    assert made == {(a, b) for a in range(3) for b in range(3) if a != b}
+    assert len(np.unique(pairs.base)) > 700
+    assert len(np.unique(pairs.source[pairs.source_value("v") == 2])) > 200
+    big = pairs.columns["big"]
+    assert (big[pairs.base] == big[pairs.source[:, 0]]).all()
+
+
+def test_what_a_part_of_a_sample_stands_for_is_the_whole(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The weights of transitions are those of the distribution: 2 is drawn often, and weighs little."""
+    algorithm = rare()
+    found = {}
+    for bases in (2**13, 2**20):
+        monkeypatch.setattr(_controlled, "_BASES", bases)
+        pairs = counterfactuals(algorithm, 40_000, seed=0, distribution="inputs", reuse=True)
+        small = controlled_within(pairs, "v", 600, seed=1)
+        weights: dict[tuple[int, int], float] = {}
+        for (_, _, values), weight in small.balanced_weights.items():
+            weights[values] = weights.get(values, 0.0) + weight
+        found[bases] = weights
+    few, all_of_it = found.values()
+    one = 4_851 / 10_000  # pairs a + b > 100
+    for weights in (few, all_of_it):
+        assert weights[0, 1] == pytest.approx(0.5, abs=0.01)
+        assert weights[1, 0] == pytest.approx(0.5, abs=0.01)
+    # From 0 to 2: as likely as a 0, times the 2s among the others, over all changes.
+    exact = (1 - one) * 1e-4 / (2 * one * (1 - one))
+    assert few[0, 2] == pytest.approx(exact, rel=0.5)
+    assert few[0, 2] == pytest.approx(all_of_it[0, 2], rel=0.5)

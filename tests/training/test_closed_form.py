@@ -48,6 +48,26 @@ def test_they_find_the_planted_variables(case: Planted, method: str, family: Fam
 
 
 @pytest.mark.parametrize("family", FORMS)
+@pytest.mark.parametrize("method", ["difference_of_means", "lda", "leace"])
+def test_two_variables_are_completed_apart_from_each_other(method: str, family: Family) -> None:
+    """Where each has one direction and is asked for four, what completes them would often be the same three."""
+    member = zoo.linear("clean", seed=0)
+    told = next(c for c in member.claims if c.truth == "right").alignment
+    variables, hidden = ("left", "right"), family(told.sites[0])
+    algorithm = member.algorithm
+    pairs = cm.counterfactuals(algorithm, 1_600, seed=0)
+    train, test = pairs.split(train=0.6, test=0.4)
+    claim = cm.Alignment(
+        algorithm, {algorithm[v]: hidden[4 * i : 4 * i + 4] for i, v in enumerate(variables)}
+    )
+    alignment = cm.closed_form(claim, train, method=method, seed=0)  # type: ignore[arg-type]
+    both = of_map(alignment)
+    assert both.defect() < 1e-5
+    assert {notes(alignment, v)["completed"] for v in variables} == {3}
+    assert cm.evaluate(alignment, test).overall.rate > 0.99
+
+
+@pytest.mark.parametrize("family", FORMS)
 @pytest.mark.parametrize(
     ("name", "variables"), [("clean", ("left", "right")), ("many values", ("first", "second"))]
 )

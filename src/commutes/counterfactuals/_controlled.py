@@ -20,6 +20,10 @@ __all__ = ["controlled", "default_hold"]
 _TABLE = 2**20
 _TRIES = 4
 """How many other inputs are tried for each base where the domain is sampled."""
+_BASES = 2**13
+_BASES_PER_PAIR = 8
+"""Bases that are tried where the domain is sampled, at least so many and for each pair so many: of dozens of variables
+a pool has far more inputs than a few controlled pairs need."""
 _MOST_VALUES = 2_000
 _PRESENCE = 2**26
 
@@ -146,24 +150,82 @@ def _recombined(pool: Pool, design: Design, roles: _Roles, rng: np.random.Genera
     above = {a for v in roles.flip for a in (*algorithm.ancestors(v), v)} - set(roles.hold)
     free = [v for v in algorithm.input_variables if v in above]
     alone = [v for v in free if v not in roles.shared]
-    everyone = Gathered(np.zeros(len(pool), dtype=np.int64), pool.weights, 1)
-    bases = np.arange(len(pool))
-    found: list[tuple[np.ndarray, dict[str, np.ndarray]]] = []
+    tried_from = _tried(pool, roles, max(_BASES, _BASES_PER_PAIR * design.n), rng)
+    everyone = Gathered(np.zeros(len(pool), dtype=np.int64), tried_from.proposed, 1)
+    bases = np.arange(len(tried_from.rows))
+    found: list[_Found] = []
     for replaced in ([alone] if alone else []) + ([free] if len(free) > len(alone) else []):
         tried = np.repeat(bases, _TRIES)
         other = everyone.pick(rng, np.zeros(len(tried), dtype=np.int64))
         inputs = {
-            v.name: pool.columns[v.name][other if v in replaced else tried] for v in algorithm.input_variables
+            v.name: pool.columns[v.name][other if v in replaced else tried_from.rows[tried]]
+            for v in algorithm.input_variables
         }
         ids = algorithm.input_ids(inputs)
         ok = inside(ids, design)
-        tried, inputs = tried[ok], {name: column[ok] for name, column in inputs.items()}
-        columns = algorithm.run(inputs)
-        good = _obeys(pool, columns, tried, roles)
-        found.append((tried[good], {name: column[good] for name, column in columns.items()}))
+        tried, other = tried[ok], other[ok]
+        columns = algorithm.run({name: column[ok] for name, column in inputs.items()})
+        good = _obeys(pool, columns, tried_from.rows[tried], roles)
+        found.append(
+            _Found(
+                tried[good],
+                {name: column[good] for name, column in columns.items()},
+                tried_from.ratio[other[good]],
+            )
+        )
         # Only the bases that had to move a shared ancestor go on to the second kind of source.
         bases = np.setdiff1d(bases, tried[good])
-    return _with_sources(pool, roles, found, len(pool) * _TRIES)
+    return _with_sources(pool, tried_from, roles, found)
+
+
+@dataclass(frozen=True, eq=False)
+class _Tried:
+    """Of a sampled pool the inputs that are bases, and how the others are drawn that they take values from."""
+
+    rows: np.ndarray
+    """Bases, as rows of the pool."""
+    weights: np.ndarray
+    """What the bases stand for together is what the pool stands for.  # shape: (bases,)"""
+    proposed: np.ndarray
+    """How likely a row is to be drawn as the other input.  # shape: (P,)"""
+    ratio: np.ndarray
+    """How likely it is, over how likely it is to be drawn.  # shape: (P,)"""
+
+
+def _tried(pool: Pool, roles: _Roles, most: int, rng: np.random.Generator) -> _Tried:
+    """All of a small pool. Of a larger one `most` bases, of every value of the flipped variables as many as there are.
+
+    Others are drawn half as the pool is, half from every value alike, so that a rare value is a source's, too.
+    """
+    if len(pool) <= most:
+        return _Tried(np.arange(len(pool)), pool.weights, pool.weights, np.ones(len(pool)))
+    finite = all(isinstance(pool.algorithm.domain(v), Finite) for v in roles.flip)
+    value = _codes(pool, roles.flip) if finite else np.zeros(len(pool), dtype=np.int64)
+    order = rng.permutation(len(pool))
+    by_value = order[np.argsort(value[order], kind="stable")]
+    sizes = np.bincount(value)
+    rank = np.empty(len(pool), dtype=np.int64)
+    rank[by_value] = np.arange(len(pool)) - np.repeat(np.cumsum(sizes) - sizes, sizes)
+    rows = np.sort(order[np.argsort(rank[order], kind="stable")[:most]])
+    weights = pool.weights
+    whole = np.bincount(value, weights=weights)
+    kept = np.bincount(value[rows], weights=weights[rows], minlength=len(sizes))
+    alike = weights / (whole[value] * len(sizes))
+    proposed = (weights + alike) / 2
+    scale = np.divide(whole, kept, out=np.zeros_like(whole), where=kept > 0)
+    return _Tried(rows, weights[rows] * scale[value[rows]], proposed, weights / proposed)
+
+
+@dataclass(frozen=True, eq=False)
+class _Found:
+    """Bases and sources that obey."""
+
+    base: np.ndarray
+    """Numbers of bases."""
+    columns: dict[str, np.ndarray]
+    """Of the sources."""
+    ratio: np.ndarray
+    """Of what each source took from another input, how likely that is over how likely it was to be drawn."""
 
 
 def _obeys(pool: Pool, columns: dict[str, np.ndarray], base: np.ndarray, roles: _Roles) -> np.ndarray:
@@ -179,13 +241,12 @@ def _obeys(pool: Pool, columns: dict[str, np.ndarray], base: np.ndarray, roles: 
     return good
 
 
-def _with_sources(
-    pool: Pool, roles: _Roles, found: list[tuple[np.ndarray, dict[str, np.ndarray]]], draws: int
-) -> tuple[Pool, _Pairs]:
-    """The pool with the recombined sources as further inputs, each input once, and the pairs in it."""
-    algorithm = pool.algorithm
+def _with_sources(pool: Pool, tried: _Tried, roles: _Roles, found: Sequence[_Found]) -> tuple[Pool, _Pairs]:
+    """The bases with the recombined sources as further inputs, each input once, and the pairs in it."""
+    algorithm, draws = pool.algorithm, len(tried.rows) * _TRIES
     columns = {
-        name: np.concatenate([column, *(c[name] for _, c in found)]) for name, column in pool.columns.items()
+        name: np.concatenate([column[tried.rows], *(one.columns[name] for one in found)])
+        for name, column in pool.columns.items()
     }
     ids, first, place = np.unique(
         algorithm.input_ids({v.name: columns[v.name] for v in algorithm.input_variables}),
@@ -193,10 +254,11 @@ def _with_sources(
         return_inverse=True,
     )
     place = place.reshape(-1)
-    base = place[np.concatenate([np.zeros(0, dtype=np.int64), *(b for b, _ in found)])]
-    source = place[len(pool) :]
+    base = place[np.concatenate([np.zeros(0, dtype=np.int64), *(one.base for one in found)])]
+    source = place[len(tried.rows) :]
+    ratio = np.concatenate([np.zeros(0), *(one.ratio for one in found)])
     mass = np.zeros(len(ids))
-    mass[place[: len(pool)]] = pool.weights
+    mass[place[: len(tried.rows)]] = tried.weights
     larger = Pool(
         algorithm,
         {name: column[first] for name, column in columns.items()},
@@ -208,7 +270,7 @@ def _with_sources(
     )
     moved = np.any(_changed(larger, roles.shared, base, source), axis=0)
     kinds = Kinds(np.arange(len(ids)), larger.weights)
-    return larger, _Pairs(kinds, base, source, mass[base], moved, draws)
+    return larger, _Pairs(kinds, base, source, mass[base] * ratio, moved, draws)
 
 
 def _transitions(pool: Pool, flip: Sequence[Variable], base: np.ndarray, source: np.ndarray) -> np.ndarray:

@@ -51,9 +51,7 @@ def controlled_within(
         complete=False,
     )
     known = pairs._reservoir
-    # A list is the same for all. A sample is as large as `pairs` needed: of dozens of variables far more than these.
-    shared = known.sibling() if known is not None and known.listed else None
-    return from_drawn(pairs.algorithm, design, shared)
+    return from_drawn(pairs.algorithm, design, None if known is None else known.sibling())
 
 
 def swapped_within(

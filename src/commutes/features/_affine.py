@@ -57,15 +57,14 @@ class AnyMatrix(Parametrisation):
     coordinates: tuple[int, ...]
 
     def start(self, seed: int) -> torch.Tensor:
-        """A random rotation, times sqrt(d), so that a step of a learning rate turns it as it turns a basis."""
+        """A random rotation: a step of a learning rate turns its rows as it turns the columns of a basis."""
         generator = torch.Generator().manual_seed(seed)
         raw = torch.randn(self.width, self.width, generator=generator, dtype=torch.float64)
-        return (orthonormal(raw) * self.width**0.5).float()
+        return orthonormal(raw).float()
 
     def solve(self, raw: torch.Tensor) -> torch.Tensor:
-        """A over sqrt(d), beside its inverse.  # (n, d, d) -> (n, d, 2 d)"""
-        matrix = raw / self.width**0.5
-        return torch.cat([matrix, torch.linalg.inv(matrix)], dim=-1)
+        """A beside its inverse.  # (n, d, d) -> (n, d, 2 d)"""
+        return torch.cat([raw, torch.linalg.inv(raw)], dim=-1)
 
     def map(self, solved: torch.Tensor, progress: float) -> AffineMap:
         """The map at the chosen coordinates."""
@@ -83,7 +82,7 @@ class AnyMatrix(Parametrisation):
 
     def raw(self, featurizer: Featurizer) -> torch.Tensor | None:
         """The matrix."""
-        return featurizer.matrix * self.width**0.5 if isinstance(featurizer, AffineMap) else None
+        return featurizer.matrix if isinstance(featurizer, AffineMap) else None
 
 
 @dataclass(frozen=True, eq=False)

@@ -72,9 +72,8 @@ class ReversibleWeights(Parametrisation):
         return self._row(reversible(self.width, index=[0], seed=seed, depth=self.depth, hidden=self.hidden))
 
     def _row(self, found: ReversibleMap) -> torch.Tensor:
-        # As long as a Gaussian matrix is, so that a step of a learning rate turns the rotation as it turns a basis.
         weights = [w.flatten() for coupling in found.couplings for w in _weights(coupling)]
-        return torch.cat([found.rotation.flatten() * self.width**0.5, *weights])
+        return torch.cat([found.rotation.flatten(), *weights])
 
     def solve(self, raw: torch.Tensor) -> torch.Tensor:
         """The same weights, with a rotation that is one.  # (n, weights) -> (n, weights)"""

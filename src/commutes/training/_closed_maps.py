@@ -30,7 +30,12 @@ def group_map(data: Material, method: Method) -> tuple[Subspace, dict[str, Any]]
     parts = together([f.subspace for f in found.values()], data.map)
     short = {v: k - p.dimension for (v, k), p in zip(sizes.items(), parts, strict=True)}
     if any(short.values()):
-        more = [_completion(data, v, parts, n) if n else None for v, n in short.items()]
+        more: list[Subspace | None] = []
+        for variable, n in short.items():
+            # Outside of what completes the others, too: where most of what changes with two variables goes one way,
+            # both would be given it.
+            taken = [*parts, *(one for one in more if one is not None)]
+            more.append(_completion(data, variable, taken, n) if n else None)
         parts = together(
             [p if m is None else _beside(p, m) for p, m in zip(parts, more, strict=True)], data.map
         )
