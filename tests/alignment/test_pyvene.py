@@ -267,6 +267,34 @@ def test_a_mask_with_no_gate_on_is_refused_both_ways() -> None:
     refused(AlignmentError, words, lambda: cm.to_pyvene(closed))
 
 
+@pytest.mark.filterwarnings("ignore:To copy construct from a tensor")
+@pytest.mark.parametrize("kind", list(MASKED))
+def test_masks_that_are_not_done_are_refused_and_others_are_told(kind: str) -> None:
+    """Soft gates are another interchange than hard ones; NaN is no gate; what a mask chose was found on some inputs."""
+    algorithm, network = sums("gpt2"), M.network("gpt2")
+    left, chosen = algorithm["left"], MASKED[kind][1]
+
+    def back(theirs: Any) -> cm.Alignment:
+        where = pyvene().RepresentationConfig(
+            layer=1, component="block_output", unit="pos", intervention=theirs
+        )
+        model = pyvene().IntervenableModel(pyvene().IntervenableConfig([where]), M.model("gpt2"))
+        return cm.from_pyvene(model, algorithm, network, variables=[left], position="{b[last]}")
+
+    refused(AlignmentError, "the gates of a mask are still soft", lambda: back(masked(kind, chosen, 50.0)))
+    broken = masked(kind, chosen)
+    with torch.no_grad():
+        for name in ("intervention_boundaries", "masks", "mask"):
+            if hasattr(broken, name):
+                getattr(broken, name)[0] = float("nan")
+    refused(AlignmentError, "a mask with numbers that are not finite", lambda: back(broken))
+    alignment = back(masked(kind, chosen))
+    told = [{"variable": "left", "open": len(chosen), "of": 16, "gates": "some"}]
+    assert alignment.history["gates"] == told
+    pairs = cm.counterfactuals(algorithm, 8, seed=0, swap=[{left}])
+    assert cm.evaluate(alignment, pairs).label == "the inputs that it was fitted on are not known"
+
+
 def test_inputs_that_pyvene_fitted_on_are_refused_if_they_are_told_and_labelled_if_not() -> None:
     algorithm, network = sums("gpt2"), M.network("gpt2")
     theirs = of_a_user(M.model("gpt2"))

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Any
 
 import pytest
 import torch
+from safetensors.torch import load, save
 
+from commutes.alignment._saved_maps import map_of, parts_of
 from commutes.errors import AlignmentError
 from commutes.features import (
     Boundless,
@@ -27,20 +30,55 @@ from commutes.testing import FeaturizerContract
 from tests.planted import planted
 
 
-class TestGatedNeurons(FeaturizerContract):
+@pytest.fixture(scope="module")
+def site():
+    return planted(pairs=400).network.site("site")
+
+
+class OfGates(FeaturizerContract):
+    """A fitted mask in a file is what an alignment's file has of it."""
+
+    coordinates: tuple[int, ...]
+
+    def family(self, site: Any) -> Any:
+        raise NotImplementedError
+
+    @pytest.fixture(autouse=True)
+    def _site(self, site: Any) -> None:
+        self.site = site
+
+    def reloaded(self, featurizer: Any) -> Any:
+        family = self.family(self.site)
+        parts = {name: tensor.clone() for name, tensor in parts_of(family, featurizer).items()}
+        stored = load(save(parts))
+        return map_of(family, self.coordinates, stored, self.site.network, Path("file"))
+
+
+class TestGatedNeurons(OfGates):
+    coordinates = (5, 2, 7)
+
+    def family(self, site: Any) -> Mask:
+        return Mask(Coordinates(site))
+
     def featurizer(self) -> Gated:
-        return Gated(Neurons(torch.tensor([5, 2, 7])), torch.tensor([True, False, True]))
+        return Gated(Neurons(torch.tensor(self.coordinates)), torch.tensor([True, False, True]))
+
+    def complement(self, featurizer: Any) -> Any:
+        return featurizer.opened().complement(self.width)
 
 
-class TestGatedSubspace(FeaturizerContract):
+class TestGatedSubspace(OfGates):
+    coordinates = (0, 1, 2, 3)
+
+    def family(self, site: Any) -> Boundless:
+        return Boundless(site)
+
     def featurizer(self) -> Gated:
         inner = rotation(random_raw(8, 4, 0, dtype=torch.float64))
         return Gated(inner, torch.tensor([False, True, True, False]))
 
-
-@pytest.fixture(scope="module")
-def site():
-    return planted(pairs=400).network.site("site")
+    def complement(self, featurizer: Any) -> Any:
+        return featurizer.opened().complement()
 
 
 def test_behind_closed_gates_nothing_moves_and_behind_open_ones_everything() -> None:
@@ -108,6 +146,7 @@ def test_the_last_gate_may_be_smaller(site) -> None:
         {"sparsity": "a"},
         {"temperature": 1.0},
         {"temperature": (1,)},
+        {"temperature": (float("inf"), 0.1)},
         {"cooling": "cosine"},
     ],
 )

@@ -206,6 +206,36 @@ def test_functions_that_contradict_each_other_or_are_unknown_are_refused(
         load_dictionary(_file(tmp_path, PLAIN, config), subtract_bias=True)
 
 
+@pytest.mark.parametrize(
+    ("config", "said"),
+    [({"architecture": "topk", "k": 5}, "topk"), ({"architecture": "temporal"}, "'temporal'")],
+)
+def test_thresholds_of_what_is_said_to_be_another_function_are_refused(
+    tmp_path: Path, config: dict[str, Any], said: str
+) -> None:
+    path = _file(tmp_path, {**PLAIN, "threshold": THRESHOLD}, config)
+    with pytest.raises(ArtefactError) as caught:
+        load_dictionary(path, subtract_bias=True)
+    assert f"thresholds, and cfg.json says {said}" in str(caught.value)
+    # What is asked for counts.
+    assert load_dictionary(path, subtract_bias=True, activation="jumprelu").threshold is not None
+
+
+def test_arguments_that_make_no_sense_are_refused(tmp_path: Path) -> None:
+    path = _file(tmp_path, PLAIN, {"architecture": "standard"})
+    known: dict[str, Any] = {"subtract_bias": True}
+    with pytest.raises(ArtefactError, match="no such activation"):
+        load_dictionary(path, activation="gelu", **known)  # type: ignore[arg-type]
+    with pytest.raises(ArtefactError, match="k is of a TopK dictionary alone"):
+        load_dictionary(path, activation="relu", k=5, **known)
+
+
+def test_weights_that_are_whole_numbers_are_refused(tmp_path: Path) -> None:
+    whole = {name: (8 * tensor).to(torch.int32) for name, tensor in PLAIN.items()}
+    with pytest.raises(ArtefactError, match="no floating-point numbers"):
+        load_dictionary(_file(tmp_path, whole, {"architecture": "standard"}), subtract_bias=True)
+
+
 def test_numbers_that_are_not_finite_are_refused(tmp_path: Path) -> None:
     broken = {name: tensor.clone() for name, tensor in PLAIN.items()}
     broken["W_dec"][0, 0] = torch.nan

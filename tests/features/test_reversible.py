@@ -1,10 +1,13 @@
 from __future__ import annotations
 
+from typing import Any
+
 import pytest
 import torch
 
 from commutes.errors import AlignmentError
-from commutes.features import ReversibleMap, Subspace, random_raw, reversible, swap
+from commutes.features import Reversible, ReversibleMap, Subspace, random_raw, reversible, swap
+from tests.planted import planted
 
 D = 7
 
@@ -86,3 +89,11 @@ def test_a_network_without_halves_or_couplings(width: int, depth: int) -> None:
         f"  got:      {width} coordinates, {depth} couplings\n"
         "  expected: at least 2 coordinates and 1 coupling"
     )
+
+
+@pytest.mark.parametrize("wrong", [{"depth": 0}, {"depth": 1.5}, {"hidden": 0}, {"hidden": True}])
+def test_a_shape_that_is_none_is_refused_when_it_is_written(wrong: dict[str, Any]) -> None:
+    site = planted(pairs=400).network.site("site")
+    (name,) = wrong
+    with pytest.raises(AlignmentError, match=f"{name} is a count"):
+        Reversible(site, **wrong)

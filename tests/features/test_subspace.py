@@ -115,6 +115,9 @@ def test_steering_moves_the_coordinates_by_what_is_asked(kind: str) -> None:
     own = subspace.read(_states(6)) - subspace.read(states)
     assert (subspace.steer(states, own) - subspace.swap(states, _states(6))).abs().max() < 1e-11
     assert subspace.steer(states.float(), by).dtype == torch.float32
+    assert torch.equal(subspace.steer(states, 2), subspace.steer(states, torch.full((3,), 2.0)))
+    with pytest.raises(AlignmentError, match="a move has a number for every coordinate"):
+        subspace.steer(states, by[:2])
 
 
 @pytest.mark.parametrize("kind", KINDS)

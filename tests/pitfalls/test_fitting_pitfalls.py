@@ -197,14 +197,17 @@ def test_masks_with_no_gate_on_and_with_all_are_told(case: Planted, gates, left,
         {"variable": name, "open": count, "of": 3, "gates": word}
         for name, (count, word) in (("left", left), ("right", right))
     ]
-    from commutes.training._fit import _gates
-
-    assert _gates(claim, [mask]) == told
+    assert claim.with_maps([mask]).gates == told
     by_hand = fitted.with_maps([mask], history={**fitted.history, "gates": told})
     assert [one["featurizer"] for one in _variables(by_hand)] == [f"mask of neurons{w}" for w in words]
     assert summary(by_hand).splitlines()[-2:] == [
         f"{n}: {w[2:]}" for n, w in zip(("left", "right"), words, strict=True)
     ]
+    label = cm.evaluate(by_hand, test).label
+    for name, (_, word) in (("left", left), ("right", right)):
+        assert (f"no gate of {name} is open" in label) == (word == "none")
+        assert (f"every gate of {name} is open" in label) == (word == "all")
+    assert f"{left[0]} of 3 gates open, right" in repr(by_hand)
     if not right[0]:
         # What has no gate open does nothing: the answers are the bases' own.
         rows = np.nonzero(test.swap == 1)[0]

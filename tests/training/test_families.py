@@ -195,6 +195,8 @@ def test_patience_leaves_the_choice_as_it_would_be_alone(case: Planted) -> None:
         ({"patience": 0}, "patience is a count"),
         ({"warmup": -1}, "warmup is a count"),
         ({"starts": 0}, "starts is a count"),
+        ({"every": 0}, "every is a count"),
+        ({"init": None}, "init names closed forms"),
     ],
 )
 def test_settings_that_make_no_sense(case: Planted, wrong: dict[str, Any], said: str) -> None:

@@ -105,6 +105,9 @@ def test_what_cannot_be_trained_is_refused_before_anything_runs(algorithm):
         assert text(FitError, lambda seed=seed: train_network(claim, train, seed=seed)) == (
             f"seed is a whole number from 0\n  got:      {seed!r}\n  expected: such as seed=0"
         )
+    assert "settings of a training of a network are an IIT" in text(
+        FitError, lambda: train_network(claim, train, seed=0, settings={"steps": 3})
+    )
 
 
 def test_networks_that_cannot_be_trained_are_refused(algorithm):

@@ -164,6 +164,9 @@ def test_refusals():
         assert str(error.value) == (
             f"units is a count\n  got:      {units!r}\n  expected: a whole number from 0"
         )
+    for seed in (-1, "a", 1.0):
+        with pytest.raises(FitError, match="seed is a whole number from 0"):
+            strictness(claim, pairs, seed=seed)  # type: ignore[arg-type]
     one = pairs.subset([0])
     with pytest.raises(DataError) as error:
         strictness(claim, one, seed=0)

@@ -144,6 +144,21 @@ class Alignment:
         shown = set(found.open) if isinstance(found, Gated) else set(range(group.dimension))
         return {variable: len(shown & set(columns)) for variable, columns in group.columns.items()}
 
+    @property
+    def gates(self) -> list[dict[str, Any]]:
+        """Of every variable whose coordinates a fitted mask or boundary chose: how many gates are open, of how many."""
+        told: list[dict[str, Any]] = []
+        for group, found in zip(self.groups, self.maps, strict=True):
+            if isinstance(found, Gated):
+                # Coordinates of one head or position have one gate.
+                per = group.features.per if isinstance(group.features, Mask) else 1
+                for variable, columns in group.columns.items():
+                    every = {group.coordinates[c] // per for c in columns}
+                    count = len({group.coordinates[c] // per for c in set(columns) & set(found.open)})
+                    word = "none" if not count else "all" if count == len(every) else "some"
+                    told.append({"variable": variable.name, "open": count, "of": len(every), "gates": word})
+        return told
+
     def masks(self, pairs: Counterfactuals) -> list[torch.Tensor]:
         """Per group, which coordinate of which pair comes from which source.  # shape of each: (n, slots, k)
 
@@ -245,7 +260,10 @@ class Alignment:
 
     def __repr__(self) -> str:
         state = "fitted" if self.fitted else "not fitted"
-        parts = ", ".join(f"{v.name}: {s!r} at {s.features.site}" for v, s in self.slices.items())
+        opened = {one["variable"]: f", {one['open']} of {one['of']} gates open" for one in self.gates}
+        parts = ", ".join(
+            f"{v.name}: {s!r} at {s.features.site}{opened.get(v.name, '')}" for v, s in self.slices.items()
+        )
         return f"Alignment({self.algorithm.name} in {self.network.name}, {state}; {parts})"
 
 

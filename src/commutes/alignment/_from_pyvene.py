@@ -76,13 +76,19 @@ def from_pyvene(
     features: dict[int, Features] = {}
     bases: dict[Features, torch.Tensor] = {}
     slices: dict[Variable, Slice] = {}
+    gates: list[dict[str, Any]] = []
     for part, variable in zip(parts, variables, strict=True):
         if variable is not None:
             said = _Said(*(_of(variable, what) for what in (position, source_position, head)))
             family = _family(part, features, intervenable.model, network, inputs, said)
             if part.is_rotation:
                 bases[family] = part.basis
-            slices[variable] = family[_coordinates(part, family.site, inputs, said)]
+            chosen = _coordinates(part, family.site, inputs, said)
+            slices[variable] = family[chosen]
+            if part.is_mask:
+                every = int(part.intervention.embed_dim)
+                word = "all" if len(chosen) == every else "some"
+                gates.append({"variable": variable.name, "open": len(chosen), "of": every, "gates": word})
     empty = Alignment(algorithm, slices)
     maps = [
         _subspace(bases[group.features][:, list(group.coordinates)], group.site) if given is None else given
@@ -91,8 +97,12 @@ def from_pyvene(
     return empty.with_maps(
         maps,
         fitted_ids=None if fitted_on is None else fitted_on.input_ids,
-        # Neurons are found, not fitted.
-        history={"origin": "pyvene", "inputs": "unknown" if fitted_on is None and bases else "known"},
+        # Neurons are found, not fitted, unless a mask chose them.
+        history={
+            "origin": "pyvene",
+            "inputs": "unknown" if fitted_on is None and (bases or gates) else "known",
+            **({"gates": gates} if gates else {}),
+        },
     )
 
 

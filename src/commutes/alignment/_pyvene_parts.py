@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections import Counter
 from dataclasses import dataclass
 from typing import Any
@@ -11,6 +10,9 @@ import torch
 
 from commutes.engine.pyvene import pyvene
 from commutes.errors import AlignmentError
+
+SOFT = 1.0
+"""How far the gates of a mask may be from open and closed, summed over all of them: as much as one gate."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -38,7 +40,7 @@ class Part:
         """Columns of the map, or neurons among `width`."""
         if self.member is not None:
             return list(self.intervention.subspace_partition[self.member])
-        if type(self.intervention) in _masked():
+        if self.is_mask:
             return self._open()
         if type(self.intervention) is pyvene().LowRankRotatedSpaceIntervention:
             return list(range(self.basis.shape[1]))
@@ -46,19 +48,43 @@ class Part:
         most = self.intervention.interchange_dim
         return list(range(width if most is None else min(int(most), width)))
 
+    @property
+    def is_mask(self) -> bool:
+        """Whether it has gates of its own."""
+        return type(self.intervention) in masked()
+
     def _open(self) -> list[int]:
         """What a mask takes as its temperature goes to 0.
 
         Raises:
-            AlignmentError: Nothing.
+            AlignmentError: Nothing, numbers that are not finite, or gates that are far from open and closed.
         """
-        if hasattr(self.intervention, "intervention_boundaries"):
+        bounded = hasattr(self.intervention, "intervention_boundaries")
+        temperature = float(self.intervention.temperature.detach())
+        if bounded:
             size = len(self.intervention.intervention_population)
             # As pyvene bounds it.
-            share = min(max(float(self.intervention.intervention_boundaries.detach()[0]), 1e-3), 1.0)
-            return list(range(math.ceil(share * size)))
-        mask = self.intervention.masks if self.is_rotation else self.intervention.mask
-        found = torch.nonzero(mask.detach() > 0).flatten().tolist()
+            end = self.intervention.intervention_boundaries.detach()[0].double().clamp(1e-3, 1.0) * size
+            mask = end - torch.arange(size, device=end.device)
+        else:
+            mask = (self.intervention.masks if self.is_rotation else self.intervention.mask).detach().double()
+        if not bool(torch.isfinite(mask).all()) or not temperature > 0:
+            raise AlignmentError(
+                "a mask with numbers that are not finite",
+                where=str(self),
+                got=f"{int((~torch.isfinite(mask)).sum())} of {len(mask)}, at temperature {temperature:g}",
+                expected="finite numbers, and a temperature above 0",
+            )
+        soft = float((torch.sigmoid(mask / temperature) - (mask > 0).double()).abs().sum())
+        if soft > SOFT:
+            raise AlignmentError(
+                "the gates of a mask are still soft",
+                where=str(self),
+                got=f"temperature {temperature:g}: in all {soft:.3g} of {len(mask)} gates from open or closed",
+                expected=f"at most {SOFT:g}: here every coordinate is swapped as a whole or not at all",
+                fix="cool it with set_temperature, and see that pyvene still finds what it found",
+            )
+        found = torch.nonzero(mask > 0).flatten().tolist()
         if not found:
             raise AlignmentError(
                 "a mask with no gate on swaps nothing",
@@ -113,7 +139,7 @@ def parts_of(intervenable: Any) -> list[Part]:
     return found
 
 
-def _masked() -> tuple[type, ...]:
+def masked() -> tuple[type, ...]:
     """Interventions with gates of their own: one variable each."""
     pv = pyvene()
     return (
@@ -125,15 +151,19 @@ def _masked() -> tuple[type, ...]:
 
 def _check_kind(intervention: Any, representation: Any, key: str) -> None:
     pv = pyvene()
-    masked = _masked()
-    plain = (pv.LowRankRotatedSpaceIntervention, pv.RotatedSpaceIntervention, pv.VanillaIntervention, *masked)
+    plain = (
+        pv.LowRankRotatedSpaceIntervention,
+        pv.RotatedSpaceIntervention,
+        pv.VanillaIntervention,
+        *masked(),
+    )
     got = f"a {type(intervention).__name__}"
     known = type(intervention) in plain
     if known and intervention.is_source_constant:
         got += " with a constant for its source"
     elif known and representation.unit not in ("pos", "h.pos"):
         got += f" on unit {representation.unit!r}"
-    elif type(intervention) in masked and intervention.subspace_partition is not None:
+    elif type(intervention) in masked() and intervention.subspace_partition is not None:
         got += " with a partition, which it does not look at"
     elif known:
         return

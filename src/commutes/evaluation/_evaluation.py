@@ -155,6 +155,11 @@ def evaluate(
         look(alignment.network, pairs.input_ids)
     if alignment.history.get("inputs") == "unknown":
         label = _with(label, "the inputs that it was fitted on are not known")
+    for one in alignment.gates:
+        if one["gates"] != "some":
+            label = _with(
+                label, f"{'no' if one['gates'] == 'none' else 'every'} gate of {one['variable']} is open"
+            )
     return measure(alignment, pairs, label=label, seed=seed, target=target, budget=budget, engine=engine)
 
 

@@ -340,7 +340,11 @@ def _check(sparsity: float, temperature: tuple[float, float], cooling: str) -> N
         raise AlignmentError("no such cooling", got=repr(cooling), expected=known)
     numbers = (sparsity, *temperature) if isinstance(temperature, tuple | list) else (None,)
     plain = len(numbers) == 3 and all(type(one) in (int, float) for one in numbers)
-    if not plain or not 0 <= sparsity < float("inf") or not temperature[0] >= temperature[1] > 0:
+    if (
+        not plain
+        or not 0 <= sparsity < float("inf")
+        or not float("inf") > temperature[0] >= temperature[1] > 0
+    ):
         raise AlignmentError(
             "a mask is sparse to a degree, and cools",
             got=f"sparsity {sparsity}, temperature {temperature}",

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any, Literal, cast
+from typing import Any, Literal, cast, get_args
 
 import torch
 from safetensors import SafetensorError
@@ -81,7 +81,31 @@ def load_dictionary(
             expected="finite weights",
             fix="restore the file from its source",
         )
+    coarse = sorted(name for name, tensor in tensors.items() if not tensor.is_floating_point())
+    if coarse:
+        raise ArtefactError(
+            "the dictionary's weights are no floating-point numbers",
+            where=str(path),
+            got=", ".join(f"{name} {tensors[name].dtype}" for name in coarse),
+            expected="float32, or another floating-point type",
+            fix="dequantise it",
+        )
+    if activation is not None and activation not in get_args(Activation):
+        raise ArtefactError(
+            "no such activation",
+            where=str(path),
+            got=repr(activation),
+            expected=" or ".join(map(repr, get_args(Activation))),
+            fix="give Dictionary(site, ...) an object with encode and decode",
+        )
     chosen = activation or _activation(found, config, path)
+    if k is not None and chosen != "topk":
+        raise ArtefactError(
+            "k is of a TopK dictionary alone",
+            where=str(path),
+            got=f"k={k!r} beside {chosen}",
+            expected='activation="topk", or no k=',
+        )
     bias = found["decoder_bias"]
     subtract = _subtracts(names, bias, config, path) if subtract_bias is None else subtract_bias
     if chosen == "jumprelu" and "threshold" not in found:
@@ -165,8 +189,6 @@ def _parts(tensors: Mapping[str, torch.Tensor], path: Path) -> tuple[dict[str, t
 
 
 def _activation(found: Mapping[str, torch.Tensor], config: Mapping[str, Any], path: Path) -> Activation:
-    if "threshold" in found:
-        return "jumprelu"
     keys = ("architecture", "activation", "activation_fn", "activation_fn_str")
     told = {key: config[key] for key in keys if config.get(key) is not None}
     # An architecture that is called standard says nothing of the function where another key names it.
@@ -174,6 +196,13 @@ def _activation(found: Mapping[str, torch.Tensor], config: Mapping[str, Any], pa
     said = sorted(
         {_ACTIVATIONS.get(one, repr(one)) if isinstance(one, str) else repr(one) for one in named.values()}
     )
+    if "threshold" in found:
+        if said in ([], ["jumprelu"]):
+            return "jumprelu"
+        got = f"thresholds, and {CONFIG} says {' and '.join(said)}"
+        raise _unclear(
+            path, got, "the activation behind the encoder", 'say activation="jumprelu", or another'
+        )
     if not named and told:
         return "relu"
     if len(said) == 1 and said[0] in _ACTIVATIONS.values():

@@ -35,6 +35,11 @@ class Reversible(Features):
     hidden: int = 32
     """Units in the hidden layer of a coupling."""
 
+    def __post_init__(self) -> None:
+        for name, count in (("depth", self.depth), ("hidden", self.hidden)):
+            if type(count) is not int or count < 1:
+                raise AlignmentError(f"{name} is a count", got=repr(count), expected="a whole number from 1")
+
     @property
     def learnt(self) -> bool:
         """Always: the weights are found by fitting."""

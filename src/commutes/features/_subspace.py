@@ -56,14 +56,25 @@ class Subspace:
         put = torch.zeros_like(old) if self.centre is None else self.read(self.centre).expand_as(old)
         return self.write(state, old, put)
 
-    def steer(self, state: torch.Tensor, by: torch.Tensor) -> torch.Tensor:
+    def steer(self, state: torch.Tensor, by: torch.Tensor | float) -> torch.Tensor:
         """h + D c: the coordinates move by c, such as the gap between two classes.
 
         Args:
             state: States.  # shape: (..., d)
-            by: c, one move for all states or one for each.  # shape: (k,) or (..., k)
+            by: c, one move for all states or one for each; a number moves every coordinate.  # shape: (k,) or (..., k)
+
+        Raises:
+            AlignmentError: A move of another number of coordinates.
         """
-        by = by.to(self.writer)
+        by = torch.as_tensor(by).to(self.writer)
+        if by.ndim == 0:
+            by = by.expand(self.dimension)
+        if by.shape[-1] != self.dimension:
+            raise AlignmentError(
+                "a move has a number for every coordinate",
+                got=f"shape {tuple(by.shape)}",
+                expected=f"(..., {self.dimension})",
+            )
         return self.write(state, torch.zeros_like(by), by)
 
     def projector(self) -> torch.Tensor:

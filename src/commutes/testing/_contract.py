@@ -89,6 +89,12 @@ class FeaturizerContract:
         assert _gap(there, base) > self._allowed(base), "the swap did nothing"
         self._same(swap(featurizer, there, base), base, "there and back")
 
+    def test_of_two_swaps_the_last_one_counts(self) -> None:
+        """swap(swap(b, r), s) = swap(b, s): a swap leaves nothing of its source behind but what is read."""
+        featurizer, base, source = self.featurizer(), self.states(1), self.states(2)
+        there = swap(featurizer, base, self.states(3))
+        self._same(swap(featurizer, there, source), swap(featurizer, base, source), "the second of two swaps")
+
     def test_swapping_twice_is_swapping_once(self) -> None:
         """The swap is a projection; where there is a projector P, PP = P."""
         featurizer, base, source = self.featurizer(), self.states(1), self.states(2)

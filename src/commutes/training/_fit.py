@@ -21,12 +21,11 @@ from commutes.alignment import Alignment, declared
 from commutes.counterfactuals import Counterfactuals, pairs_hash
 from commutes.engine import BUDGET, Featurizer
 from commutes.errors import FitError, is_out_of_memory, memory_error
-from commutes.features import Gated, Mask
 from commutes.training._cohort import cohort
 from commutes.training._descent import Progress, descend, on_threads
 from commutes.training._members import Objective
 from commutes.training._selection import Selection
-from commutes.training._settings import Schedule, Settings, check_claims
+from commutes.training._settings import Schedule, Settings, check_claims, check_seed
 from commutes.training._starts import starts_of
 from commutes.training._summary import summary
 
@@ -92,6 +91,12 @@ def fit(
             got=repr(method),
             expected="'das' or 'auto'",
             fix="closed forms alone are cm.closed_form(alignment, pairs, method=...)",
+        )
+    if not isinstance(init, str | list | tuple):
+        raise FitError(
+            "init names closed forms",
+            got=repr(init),
+            expected='a name such as "contrast", or several; () for none',
         )
     named = (init,) if isinstance(init, str) else tuple(init)
     if method == "auto" and "auto" not in named:
@@ -204,7 +209,7 @@ def fit_many(
         history["starts_told"] = begun[i].told
         history["route"] = members.members[i].prepared.route
         if soft is not None:
-            history["gates"] = _gates(alignment, maps)
+            history["gates"] = alignment.with_maps(maps).gates
             history["selection_soft"] = float(soft[i * settings.fits + start, 1])
         ids = selects[i].input_ids if selects is not None else None
         seen = np.union1d(trains[i].input_ids, begun[i].ids)
@@ -221,8 +226,7 @@ def _seeds(seed: int | Sequence[int], claims: int) -> list[int]:
     # Whatever is no sequence is looked at as one seed, and refused below if it is none.
     found: list[Any] = list(seed) if isinstance(seed, list | tuple) else [seed] * claims
     for one in found:
-        if isinstance(one, bool) or not isinstance(one, int) or one < 0:
-            raise FitError("seed is a whole number from 0", got=repr(one), expected="such as seed=0")
+        check_seed(one)
     if len(found) != claims:
         raise FitError(
             "every claim needs its own seed",
@@ -230,21 +234,6 @@ def _seeds(seed: int | Sequence[int], claims: int) -> list[int]:
             expected="one seed for all, or one of each",
         )
     return found
-
-
-def _gates(alignment: Alignment, maps: Sequence[Featurizer]) -> list[dict[str, Any]]:
-    """Of every variable whose coordinates were chosen, how many of them were."""
-    told: list[dict[str, Any]] = []
-    for group, one in zip(alignment.groups, maps, strict=True):
-        if isinstance(one, Gated):
-            # Coordinates of one head or position have one gate.
-            per = group.features.per if isinstance(group.features, Mask) else 1
-            for variable, columns in group.columns.items():
-                every = {group.coordinates[c] // per for c in columns}
-                count = len({group.coordinates[c] // per for c in set(columns) & set(one.open)})
-                word = "none" if not count else "all" if count == len(every) else "some"
-                told.append({"variable": variable.name, "open": count, "of": len(every), "gates": word})
-    return told
 
 
 def _identity(

@@ -23,6 +23,7 @@ from commutes.network._train import alone
 from commutes.training._iit_choice import Score, about, score
 from commutes.training._iit_loss import Draw, Lesson, lesson, total
 from commutes.training._iit_settings import IIT, check_training, trained_parameters
+from commutes.training._settings import check_seed
 
 Progress = Callable[[int, int, Mapping[str, float]], None]
 
@@ -76,9 +77,14 @@ def train_network(
             variables alone under one, or a loss that is not finite.
         NetworkError: The network has a custom `decode=`, or is in training mode with dropout or batch statistics.
     """
-    settings = settings or IIT()
-    if isinstance(seed, bool) or not isinstance(seed, int) or seed < 0:
-        raise FitError("seed is a whole number from 0", got=repr(seed), expected="such as seed=0")
+    settings = IIT() if settings is None else settings
+    if not isinstance(settings, IIT):
+        raise FitError(
+            "settings of a training of a network are an IIT",
+            got=repr(settings),
+            expected="cm.IIT(steps=2_000)",
+        )
+    check_seed(seed)
     check_training(alignment, pairs, select, settings)
     module = copy.deepcopy(alignment.network.module)
     parameters = trained_parameters(module)

@@ -18,6 +18,7 @@ from commutes.network import Network
 from commutes.stats import Rate, rate
 from commutes.training._iit_rest import Rest, rest_of, way_around, whole
 from commutes.training._iit_runs import Encoded, clean_states, edited_logits, encoded, plain_logits
+from commutes.training._settings import check_seed
 
 
 @dataclass(frozen=True, eq=False)
@@ -91,6 +92,7 @@ def strictness(alignment: Alignment, pairs: Counterfactuals, *, seed: int, units
     """
     if isinstance(units, bool) or not isinstance(units, int) or units < 0:
         raise FitError("units is a count", got=repr(units), expected="a whole number from 0")
+    check_seed(seed)
     words = [label_of(alignment, pairs, census=pairs.complete)]
     path = way_around(alignment)
     if path:

@@ -52,6 +52,17 @@ class Settings:
         return self.starts + len(self.init)
 
 
+def check_seed(seed: object) -> int:
+    """The seed, which is a whole number from 0.
+
+    Raises:
+        FitError: It is none.
+    """
+    if isinstance(seed, bool) or not isinstance(seed, int) or seed < 0:
+        raise FitError("seed is a whole number from 0", got=repr(seed), expected="such as seed=0")
+    return seed
+
+
 def check_claims(
     alignments: Sequence[Alignment],
     trains: Sequence[Counterfactuals],
