@@ -33,7 +33,7 @@ from commutes.training import IIT
 COMMAND = "python bench/iit.py --out docs/iit.json"
 COURSE_COMMAND = "python bench/iit.py --course --out docs/iit_course.json"
 UNITS = {"left": range(4), "right": range(4, 8)}
-SETTINGS = IIT(steps=8_000, batch=256, lr=3e-3, every=500)
+SETTINGS = IIT(steps=16_000, batch=256, lr=3e-3, every=500)
 
 
 @dataclass(frozen=True)
