@@ -146,6 +146,25 @@ def of_a_user(model: Any, kind: str = "low rank", **fields: Any) -> Any:
     return pv.IntervenableModel(pv.IntervenableConfig([where]), model)
 
 
+def wrapped(intervention: Any) -> Any:
+    """A model with this behind its second block."""
+    where = pyvene().RepresentationConfig(
+        layer=1, component="block_output", unit="pos", intervention=intervention
+    )
+    return pyvene().IntervenableModel(pyvene().IntervenableConfig([where]), M.model("gpt2"))
+
+
+def as_a_user_runs(theirs: Any, network: cm.Network, pairs: cm.Counterfactuals, **options: Any) -> Any:
+    """Logits of the answer's position, of pairs that swap one variable at the last digit."""
+    inputs = network.encode(pairs.algorithm.arrays(pairs.inputs))
+    base, source = (
+        {k: t[torch.from_numpy(rows)] for k, t in inputs.kwargs.items()}
+        for rows in (pairs.base, pairs.source[:, 0])
+    )
+    where = {"sources->base": inputs.kwargs["input_ids"].shape[1] - 2}
+    return theirs(base, [source], where, **options)[1].logits[:, -1]
+
+
 @pytest.mark.parametrize("kind", ["low rank", "square"])
 def test_the_parts_of_one_representation_of_pyvene_become_variables(kind: str) -> None:
     algorithm, network = sums("gpt2"), M.network("gpt2")
@@ -159,14 +178,8 @@ def test_the_parts_of_one_representation_of_pyvene_become_variables(kind: str) -
         expected = Subspace(weight[:, columns], weight[:, columns])
         assert alignment.subspace(variable).angles(expected).max() < ANGLE
     pairs = cm.counterfactuals(algorithm, 4, seed=0, swap=[{left}])
-    inputs = network.encode(algorithm.arrays(pairs.inputs))
-    base, source = (
-        {k: t[torch.from_numpy(rows)] for k, t in inputs.kwargs.items()}
-        for rows in (pairs.base, pairs.source[:, 0])
-    )
-    where = {"sources->base": inputs.kwargs["input_ids"].shape[1] - 2}
     with torch.no_grad():
-        out = theirs(base, [source], where, subspaces=2)[1].logits[:, -1]
+        out = as_a_user_runs(theirs, network, pairs, subspaces=2)
         assert torch.allclose(out, by_pyvene(alignment, pairs), atol=1e-10)
 
 
@@ -202,22 +215,15 @@ def test_what_a_mask_of_pyvenes_takes_is_what_comes_back(kind: str) -> None:
     algorithm, network = sums("gpt2"), M.network("gpt2")
     left, chosen = algorithm["left"], MASKED[kind][1]
     theirs = masked(kind, chosen)
-    where = pyvene().RepresentationConfig(layer=1, component="block_output", unit="pos", intervention=theirs)
-    model = pyvene().IntervenableModel(pyvene().IntervenableConfig([where]), M.model("gpt2"))
+    model = wrapped(theirs)
     alignment = cm.from_pyvene(model, algorithm, network, variables=[left], position="{b[last]}")
     basis = theirs.rotate_layer.weight.detach() if "rotat" in MASKED[kind][0].lower() else torch.eye(16)
     expected = Subspace(basis[:, chosen].double(), basis[:, chosen].double())
     assert alignment.subspace(left).to(dtype=torch.float64).angles(expected).max() < ANGLE
     assert alignment.subspace(left).reader.shape[1] == len(chosen)
     pairs = cm.counterfactuals(algorithm, 4, seed=0, swap=[{left}])
-    inputs = network.encode(algorithm.arrays(pairs.inputs))
-    base, source = (
-        {k: t[torch.from_numpy(rows)] for k, t in inputs.kwargs.items()}
-        for rows in (pairs.base, pairs.source[:, 0])
-    )
-    position = {"sources->base": inputs.kwargs["input_ids"].shape[1] - 2}
     with torch.no_grad():
-        out = model(base, [source], position)[1].logits[:, -1]
+        out = as_a_user_runs(model, network, pairs)
         gap = float((out - by_pyvene(alignment, pairs)).abs().max())
     # A rotation of pyvene's is drawn in single precision, and orthonormal as far.
     assert gap > 1e-4 if kind == "boundless" else gap < 1e-6
@@ -251,9 +257,7 @@ def test_a_mask_goes_to_pyvene_as_what_it_chose(family: Any) -> None:
 def test_a_mask_with_no_gate_on_is_refused_both_ways() -> None:
     algorithm, network = sums("gpt2"), M.network("gpt2")
     left, right = algorithm["left"], algorithm["right"]
-    theirs = masked("masked neurons", [])
-    where = pyvene().RepresentationConfig(layer=1, component="block_output", unit="pos", intervention=theirs)
-    model = pyvene().IntervenableModel(pyvene().IntervenableConfig([where]), M.model("gpt2"))
+    model = wrapped(masked("masked neurons", []))
     words = "a mask with no gate on swaps nothing"
     refused(
         AlignmentError,
@@ -275,11 +279,7 @@ def test_masks_that_are_not_done_are_refused_and_others_are_told(kind: str) -> N
     left, chosen = algorithm["left"], MASKED[kind][1]
 
     def back(theirs: Any) -> cm.Alignment:
-        where = pyvene().RepresentationConfig(
-            layer=1, component="block_output", unit="pos", intervention=theirs
-        )
-        model = pyvene().IntervenableModel(pyvene().IntervenableConfig([where]), M.model("gpt2"))
-        return cm.from_pyvene(model, algorithm, network, variables=[left], position="{b[last]}")
+        return cm.from_pyvene(wrapped(theirs), algorithm, network, variables=[left], position="{b[last]}")
 
     refused(AlignmentError, "the gates of a mask are still soft", lambda: back(masked(kind, chosen, 50.0)))
     broken = masked(kind, chosen)
