@@ -14,6 +14,7 @@ from commutes.robustness import Case, Thresholds
 from commutes.robustness._a3_adequacy import adequacy_of
 from commutes.robustness._refits import reseeded, untrained
 from commutes.stats import Rate, rate
+from commutes.training import Settings
 from tests.planted import QUICK
 
 
@@ -26,6 +27,7 @@ def case_of(
     refits: int = 5,
     controls: int = 3,
     seed: int = 0,
+    settings: Settings = QUICK,
     **changes: Any,
 ) -> Case:
     """The case that `challenge` would build, with some of its parts replaced."""
@@ -36,16 +38,18 @@ def case_of(
         select=select,
         test=test,
         thresholds=thresholds,
-        settings=QUICK,
+        settings=settings,
         seed=seed,
         refits=refits,
         controls=controls,
         bench=bench(alignment, test),
         evaluation=evaluate(alignment, test, census=test.complete),
         adequacy=adequacy_of(test, thresholds.adequacy),
-        untrained=lambda: untrained(alignment, train, select, test, count=refits, settings=QUICK, seed=seed),
+        untrained=lambda: untrained(
+            alignment, train, select, test, count=refits, settings=settings, seed=seed
+        ),
         reseeded=cache(
-            lambda: reseeded(alignment, train, select, test, count=refits, settings=QUICK, seed=seed)
+            lambda: reseeded(alignment, train, select, test, count=refits, settings=settings, seed=seed)
         ),
         progress=None,
     )
