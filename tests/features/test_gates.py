@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -39,9 +40,7 @@ class OfGates(FeaturizerContract):
     """A fitted mask in a file is what an alignment's file has of it."""
 
     coordinates: tuple[int, ...]
-
-    def family(self, site: Any) -> Any:
-        raise NotImplementedError
+    family: Callable[[Any], Any]
 
     @pytest.fixture(autouse=True)
     def _site(self, site: Any) -> None:
@@ -57,7 +56,8 @@ class OfGates(FeaturizerContract):
 class TestGatedNeurons(OfGates):
     coordinates = (5, 2, 7)
 
-    def family(self, site: Any) -> Mask:
+    @staticmethod
+    def family(site: Any) -> Mask:
         return Mask(Coordinates(site))
 
     def featurizer(self) -> Gated:
@@ -70,7 +70,8 @@ class TestGatedNeurons(OfGates):
 class TestGatedSubspace(OfGates):
     coordinates = (0, 1, 2, 3)
 
-    def family(self, site: Any) -> Boundless:
+    @staticmethod
+    def family(site: Any) -> Boundless:
         return Boundless(site)
 
     def featurizer(self) -> Gated:

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from commutes.algorithm import Variable
-from commutes.alignment._alignment import Alignment, Group
+from commutes.alignment._alignment import Alignment
+from commutes.alignment._groups import Group
 from commutes.engine import Featurizer
 from commutes.errors import AlignmentError
 from commutes.features import Coordinates, Features, Gated, Neurons, Rotation, Slice, Subspace

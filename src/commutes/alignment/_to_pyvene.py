@@ -11,7 +11,8 @@ import numpy as np
 import torch
 
 from commutes.algorithm import Variable
-from commutes.alignment._alignment import Alignment, Group, _sample
+from commutes.alignment._alignment import Alignment, _sample
+from commutes.alignment._groups import Group
 from commutes.alignment._opened import opened
 from commutes.counterfactuals import Counterfactuals
 from commutes.engine import Featurizer, SiteLayout, layouts
